@@ -1,0 +1,5 @@
+"""`python -m sorter` is `sorter`."""
+
+from sorter.cli.app import main
+
+main()

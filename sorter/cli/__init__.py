@@ -1,0 +1,1 @@
+"""Parse, wire, print; the one place where the rooms are composed."""

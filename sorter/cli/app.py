@@ -1,0 +1,91 @@
+"""The `sorter` command: assembles the groups and turns errors into one line and an exit code.
+
+Owns the boundary only; each command lives in the module named after it and imports what is heavy
+inside the function, so that `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from sorter import __version__
+from sorter.cli import (
+    actuator,
+    bench,
+    classify,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    service,
+    status,
+    train,
+    watch,
+)
+from sorter.errors import SorterError
+
+app = typer.Typer(
+    name="sorter",
+    help="Sort waste by camera: classify pictures, map them to bins, drive a diverter.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sorter {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+for module in (
+    classify,
+    watch,
+    status,
+    actuator,
+    train,
+    evaluate,
+    data,
+    demo,
+    doctor,
+    bench,
+    service,
+):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line; exit codes are those of `sorter.errors` (130 when interrupted)."""
+    try:
+        app()
+    except SorterError as error:
+        typer.echo(f"sorter: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("sorter: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing is left to say to anyone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Labelled folders of pictures, read and checked; never written to."""

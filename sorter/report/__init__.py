@@ -1,0 +1,1 @@
+"""Outcomes become CSV, JSON lines and HTML."""

@@ -1,0 +1,1 @@
+"""Watching, deciding and moving, joined for years."""

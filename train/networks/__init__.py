@@ -1,0 +1,1 @@
+"""The networks of the source paper, one file each."""
