@@ -1,0 +1,90 @@
+"""Compile a bundle's network for this CPU and run it: pixels in, calibrated probabilities out.
+
+Owns the openvino runtime's settings. Must not open pictures (`images`) or decide (`decide`).
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sorter.errors import BundleError, ModelError
+from sorter.vision import compiled
+from sorter.vision.bundle import Bundle, model_file
+
+
+class Classifier:
+    """A compiled network, safe to call from several threads at once.
+
+    `threads` is how many cores one instance may use, default all this process may use; `streams`
+    how many calls run side by side, sharing them. `batch` is the number of pictures a request
+    holds; a network that cannot be reshaped keeps its own, and `batch` then says so. `cache_dir`
+    keeps the compiled network between starts; None means none.
+
+    Raises BundleError for a precision the bundle does not hold or a network this CPU cannot run.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        precision: str = "int8",
+        threads: int | None = None,
+        streams: int = 1,
+        batch: int = 1,
+        cache_dir: Path | None = None,
+    ) -> None:
+        self.size_px = bundle.size_px
+        self.precision = precision
+        self.classes = len(bundle.taxonomy.items)
+        file = model_file(bundle, precision)
+        self._network = compiled.compile_network(
+            file,
+            digest=bundle.digest,
+            threads=threads,
+            streams=streams,
+            batch=batch,
+            cache_dir=cache_dir,
+        )
+        self.batch = int(self._network.input(0).shape[0])
+        self._has_unknown = len(self._network.outputs) > 1
+        self._local = threading.local()
+        got = list(self._network.output(0).shape)
+        if got != [self.batch, self.classes]:
+            raise BundleError(f"{file}: gives {got}, not {self.classes} probabilities a picture")
+
+    def predict(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (N, C) and out-of-distribution scores (N,) of N pictures.
+
+        `pixels` is (N, side, side, 3) RGB; N may be any number, 0 included. Scores are 0 where
+        the network has no such output. Raises ModelError where the network gives no numbers.
+        """
+        count = len(pixels)
+        probabilities = np.empty((count, self.classes), np.float32)
+        unknown = np.zeros(count, np.float32)
+        request = self._request()
+        for start in range(0, count, self.batch):
+            part = pixels[start : start + self.batch]
+            size = len(part)
+            if size < self.batch:
+                padding = np.zeros((self.batch - size, *part.shape[1:]), np.uint8)
+                part = np.concatenate([part, padding])
+            request.infer([np.ascontiguousarray(part)], share_inputs=True)
+            probabilities[start : start + size] = request.get_output_tensor(0).data[:size]
+            if self._has_unknown:
+                scores = request.get_output_tensor(1).data.reshape(self.batch)
+                unknown[start : start + size] = scores[:size]
+        if not (np.isfinite(probabilities).all() and np.isfinite(unknown).all()):
+            raise ModelError(f"the {self.precision} model gave scores that are not numbers")
+        return probabilities, np.clip(unknown, 0.0, 1.0)
+
+    def _request(self) -> Any:
+        """This thread's own infer request: openvino's are not to be shared."""
+        request = getattr(self._local, "request", None)
+        if request is None:
+            request = self._local.request = self._network.create_infer_request()
+        return request

@@ -1,0 +1,79 @@
+"""Probabilities become a decision: sum by bin, take the largest, compare with its threshold.
+
+Pure: no clock, no file, no array library.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sorter.domain import Decision, Policy, Prediction, Reason, Status, Taxonomy
+from sorter.errors import UsageError
+
+
+def decide(prediction: Prediction, taxonomy: Taxonomy, policy: Policy) -> Decision:
+    """The bin with the largest summed probability, and the likeliest class inside it.
+
+    `sorted` where the bin's sum reaches its threshold and the out-of-distribution score does not
+    pass `policy.unknown_threshold`; `unsure` otherwise, the unknown object first where both hold.
+    Equal scores go to the earlier bin or class.
+
+    Raises ValueError where the lengths of probabilities, classes, bins and thresholds differ.
+    """
+    scores = prediction.probabilities
+    if len(scores) != len(taxonomy.items) or len(policy.bin_thresholds) != len(taxonomy.bins):
+        raise ValueError(
+            f"{len(scores)} probabilities for {len(taxonomy.items)} classes, "
+            f"{len(policy.bin_thresholds)} thresholds for {len(taxonomy.bins)} bins"
+        )
+    bin_of = taxonomy.bin_indices()
+    sums = [0.0] * len(taxonomy.bins)
+    for position, score in zip(bin_of, scores, strict=True):
+        sums[position] += score
+    # A bin without a class sums to 0 and must not win a tie: only bins of some class are asked.
+    winner = max(sorted(set(bin_of)), key=sums.__getitem__)
+    members = [i for i, position in enumerate(bin_of) if position == winner]
+    label = max(members, key=scores.__getitem__)
+    bin_score = min(sums[winner], 1.0)  # floats may sum to a hair above 1
+    reason = Reason.NONE
+    if not prediction.unknown <= policy.unknown_threshold:  # so that NaN is unknown too
+        reason = Reason.UNKNOWN_OBJECT
+    elif not bin_score >= policy.bin_thresholds[winner]:
+        reason = Reason.LOW_CONFIDENCE
+    best = heapq.nsmallest(policy.top, range(len(scores)), key=lambda i: (-scores[i], i))
+    return Decision(
+        status=Status.SORTED if reason is Reason.NONE else Status.UNSURE,
+        label=taxonomy.items[label],
+        confidence=scores[label],
+        bin=taxonomy.bins[winner],
+        bin_confidence=bin_score,
+        reason=reason,
+        unknown=prediction.unknown,
+        top=tuple((taxonomy.items[i], scores[i]) for i in best),
+    )
+
+
+def average(predictions: Sequence[Prediction]) -> Prediction:
+    """The mean of several pictures of one item, class by class, the unknown score included.
+
+    Raises ValueError for no pictures or for pictures of different models.
+    """
+    if not predictions:
+        raise ValueError("no predictions to average")
+    if len(predictions) == 1:
+        return predictions[0]
+    count = len(predictions)
+    columns = zip(*(p.probabilities for p in predictions), strict=True)
+    return Prediction(
+        probabilities=tuple(sum(column) / count for column in columns),
+        unknown=sum(p.unknown for p in predictions) / count,
+    )
+
+
+def with_min_confidence(policy: Policy, p: float) -> Policy:
+    """`policy` with `p` as every bin's threshold. Raises UsageError unless 0 ≤ p ≤ 1."""
+    if not 0.0 <= p <= 1.0:
+        raise UsageError(f"--min-confidence {p}: must be from 0 to 1")
+    return replace(policy, bin_thresholds=(p,) * len(policy.bin_thresholds))
