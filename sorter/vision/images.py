@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = frozenset(
-    f".{name}"
-    for name in ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "gif", "tif", "tiff")
-    + ("heic", "heif", "hif", "avif")
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
+    | {".heic", ".heif", ".hif", ".avif"}
 )
 """What `find` takes for a picture, whatever the case of its letters."""
 

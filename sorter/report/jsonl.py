@@ -1,0 +1,70 @@
+"""Outcomes as JSON lines: one object a picture, numbers as numbers, names as they are."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from sorter.domain import Outcome, Status
+from sorter.report.rows import RowFile
+
+
+def open_jsonl(path: Path, *, resume: bool = False) -> RowFile:
+    """A report to write `to_line`s into. Raises FolderError where it cannot be written."""
+    return RowFile(path, header=None, read_row=read_row, resume=resume)
+
+
+def to_line(outcome: Outcome, *, lang: str = "en") -> str:
+    """One object with its newline; the CSV's columns, and `reason`, `unknown`, `bin_number`.
+
+    A name that is no UTF-8 keeps its bytes as the escapes `\\udc80` to `\\udcff`, which Python
+    reads back (`os.fsencode`).
+    """
+    zh = lang == "zh"
+    path = os.fspath(outcome.path)
+    row: dict[str, object] = {"path": path, "status": outcome.status.value}
+    decision = outcome.decision
+    if decision is not None:
+        row |= {
+            "label": decision.label.name_zh if zh else decision.label.name,
+            "code": decision.label.code,
+            "confidence": round(decision.confidence, 6),
+            "bin": decision.bin.name_zh if zh else decision.bin.name,
+            "bin_number": decision.bin.number,
+            "bin_confidence": round(decision.bin_confidence, 6),
+            "reason": decision.reason.value,
+            "unknown": round(decision.unknown, 6),
+            "top": [
+                {
+                    "label": item.name_zh if zh else item.name,
+                    "code": item.code,
+                    "confidence": round(p, 6),
+                }
+                for item, p in decision.top
+            ],
+            "width": outcome.width_px,
+            "height": outcome.height_px,
+        }
+    row |= {"ms": round(outcome.elapsed_ms, 3), "error": outcome.error}
+    text = json.dumps(row, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(row)
+    # JSON allows these two inside a text; many readers of lines do not.
+    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029") + "\n"
+
+
+def read_row(line: str) -> tuple[str, bool] | None:
+    """The path of a row and whether it is finished (not an error); None for anything else."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or not isinstance(row.get("path"), str):
+        return None
+    status = row.get("status")
+    if status not in list(Status):
+        return None
+    return row["path"], status != Status.ERROR.value
