@@ -1,10 +1,286 @@
-"""`sorter actuator`: not written yet."""
+"""`sorter actuator`: talk to the device on the serial line, or be one. Parses, wires, prints."""
 
 from __future__ import annotations
 
+import json
+import secrets
+import signal
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+from sorter.domain import Delivery
+from sorter.errors import ActuatorError, FolderError, HandshakeError, UsageError
+
+if TYPE_CHECKING:
+    from sorter.actuator.link import Link
+
+group = typer.Typer(
+    help="Talk to the diverter, simulate one, or write its firmware.", no_args_is_help=True
+)
+
+Serial = Annotated[
+    str,
+    typer.Option("--serial", "-s", help="Port: a device path or a pyserial URL.", metavar="PORT"),
+]
+Named = Annotated[str | None, typer.Option("--device", help="Accept only the device of this name.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
-    del app
+    app.add_typer(group, name="actuator")
+
+
+@group.command()
+def ping(port: Serial, as_json: Json = False) -> None:
+    """Say what is on a port. Moves nothing and leaves the device's session alone.
+
+    Example: sorter actuator ping --serial /dev/ttyACM0
+    """
+    from sorter.actuator.probe import probe
+    from sorter.actuator.serialport import open_port
+
+    pipe = open_port(port)
+    try:
+        found = probe(pipe)
+    finally:
+        pipe.close()
+    if as_json:
+        typer.echo(json.dumps({"port": port, **asdict(found)}))
+    elif found.answers:
+        typer.echo(f"{port}: {found.verdict}")
+        for label, value in (
+            ("firmware", found.firmware),
+            ("boot", found.boot),
+            ("session", found.session),
+            ("highest number", found.mark),
+        ):
+            if value:
+                typer.echo(f"  {label}: {value}")
+        if found.round_trip_ms is not None:
+            typer.echo(f"  round trip: {found.round_trip_ms:.1f} ms")
+    if not found.answers:
+        raise HandshakeError(f"{port}: {found.verdict}")
+
+
+@group.command()
+def cycle(
+    port: Serial,
+    bins: Annotated[int, typer.Option(min=1, max=9, help="How many bins there are.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="How often to visit all of them.")] = 1,
+    device: Named = None,
+    as_json: Json = False,
+) -> None:
+    """Move to each bin in turn and time it. Stop the station first; keep hands away.
+
+    The device forgets its station's session: items then in flight would read UNCERTAIN.
+
+    Example: sorter actuator cycle --serial /dev/ttyACM0 --rounds 3
+    """
+    link = _connect(port, device, bins)
+    failed = 0
+    try:
+        for n in range(1, bins * rounds + 1):
+            bin_number = (n - 1) % bins + 1
+            started = time.monotonic()
+            done = link.move(
+                n, bin_number, boot=link.status().boot, deadline=time.monotonic() + 5.0
+            )
+            took_ms = round((time.monotonic() - started) * 1000)
+            failed += done.delivery is not Delivery.DONE
+            if as_json:
+                row = {"n": n, "bin": bin_number, "result": done.delivery.value, "ms": took_ms}
+                typer.echo(json.dumps({**row, "detail": done.detail}))
+            else:
+                typer.echo(f"bin {bin_number}: {done.delivery.value} {took_ms} ms {done.detail}")
+    finally:
+        link.close()
+    if failed:
+        raise ActuatorError(f"{port}: {failed} of {bins * rounds} movements did not end as DONE")
+
+
+@group.command()
+def home(
+    port: Serial,
+    clear: Annotated[bool, typer.Option("--clear", help="Clear a fault first.")] = False,
+    device: Named = None,
+    as_json: Json = False,
+) -> None:
+    """Bring the diverter to its home position, after clearing a fault if asked to.
+
+    Example: sorter actuator home --serial /dev/ttyACM0 --clear
+    """
+    link = _connect(port, device, 4, accept_fault=clear)
+    try:
+        if clear:
+            cleared = link.clear()
+            if cleared.delivery is not Delivery.DONE:
+                raise ActuatorError(f"{port}: the fault was not cleared: {cleared.detail}")
+            link.wait_until_ready(5.0)
+        done = link.home()
+    finally:
+        link.close()
+    if as_json:
+        typer.echo(json.dumps({"result": done.delivery.value, "detail": done.detail}))
+    if done.delivery is not Delivery.DONE:
+        raise ActuatorError(f"{port}: not at home: {done.delivery.value} {done.detail}".rstrip())
+    if not as_json:
+        typer.echo(f"{port}: at home after {done.device_ms} ms")
+
+
+@group.command()
+def monitor(
+    port: Serial,
+    seconds: Annotated[float, typer.Option(min=0, help="End after so long; 0: never.")] = 0.0,
+    heartbeat: Annotated[
+        bool, typer.Option(help="Keep the device awake by a heart-beat each second.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print every line the device says, with damaged ones marked. Ends with Ctrl-C.
+
+    Example: sorter actuator monitor --serial /dev/ttyACM0 --heartbeat
+    """
+    from sorter.actuator.probe import watch
+    from sorter.actuator.protocol import Garbage
+    from sorter.actuator.serialport import open_port
+
+    pipe = open_port(port)
+    started = time.monotonic()
+    try:
+        over = started + seconds if seconds else float("inf")
+        for message in watch(pipe, until=lambda: time.monotonic() >= over, beat=heartbeat):
+            at_s = time.monotonic() - started
+            garbage = message.why if isinstance(message, Garbage) else ""
+            line = (
+                ""
+                if isinstance(message, Garbage)
+                else " ".join((message.answer.value, *message.fields))
+            )
+            if as_json:
+                typer.echo(json.dumps({"s": round(at_s, 4), "line": line, "garbage": garbage}))
+            else:
+                typer.echo(f"{at_s:9.3f}  {line or f'(damaged line: {garbage})'}")
+    finally:
+        pipe.close()
+
+
+@group.command()
+def simulate(
+    link: Annotated[
+        Path | None, typer.Option(help="Stable name (symbolic link) for the pty.")
+    ] = None,
+    tcp: Annotated[
+        int | None, typer.Option(help="Listen on this TCP port instead; 0 picks one.", min=0)
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Append one JSON line an event to this file.")
+    ] = None,
+    move_ms: Annotated[int, typer.Option(min=1, help="How long one movement takes.")] = 300,
+    eeprom: Annotated[
+        Path | None, typer.Option(help="File that plays EEPROM; kept between runs.")
+    ] = None,
+    ram: Annotated[bool, typer.Option("--ram", help="No EEPROM: a reset forgets.")] = False,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Fault word, repeatable, such as drop=0.2.")
+    ] = None,
+    control: Annotated[
+        Path | None, typer.Option(help="FIFO to make; write fault words to it while running.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the device.")] = "sim",
+    bins: Annotated[int, typer.Option(min=1, max=9, help="How many bins it has.")] = 4,
+    boot_ms: Annotated[int, typer.Option(min=0, help="How long a start takes.")] = 100,
+    reset_on_open: Annotated[
+        bool, typer.Option(help="Restart when a host opens the port, as an Arduino does.")
+    ] = True,
+    seed: Annotated[int | None, typer.Option(help="Seed of the faults.")] = None,
+) -> None:
+    """Be a device on a pty or a TCP port, with faults on demand. Ends with Ctrl-C or SIGTERM.
+
+    Without --eeprom or --ram the memory survives resets but not this program. The port's name
+    is the first line on stdout. Fault words: drop, drop-in, drop-out, flip, duplicate, noise,
+    stray, rejected, reset (=P, a chance), delay, late, deaf (=SECONDS); at once: reset-now,
+    stall=SECONDS, unplug=SECONDS, stop; none switches all off.
+
+    Example: sorter actuator simulate --link ./gate --log moves.jsonl --fault drop=0.1
+    """
+    from sorter.actuator.device import Kept, Ram
+    from sorter.actuator.protocol import SID_PATTERN
+    from sorter.actuator.simulator import EventLog, FileMemory, Simulator
+    from sorter.actuator.sockets import PtySocket, TcpSocket
+
+    if link is not None and tcp is not None:
+        raise UsageError("--link and --tcp exclude each other")
+    if eeprom is not None and ram:
+        raise UsageError("--eeprom and --ram exclude each other")
+    if not SID_PATTERN.fullmatch(name) or len(name) > 12:
+        raise UsageError(f"--name {name!r}: 1 to 12 letters, digits, '.', '_' or '-'")
+    socket = PtySocket(link) if tcp is None else TcpSocket(tcp)
+    machine = Simulator(
+        socket,
+        memory=FileMemory(eeprom) if eeprom else Ram() if ram else Kept(),
+        words=fault or (),
+        log=EventLog(log),
+        control=control,
+        name=name,
+        bins=bins,
+        move_s=move_ms / 1000,
+        boot_s=boot_ms / 1000,
+        reset_on_open=reset_on_open,
+        seed=seed,
+        tell=lambda text: typer.echo(text, err=True),
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: machine.stop())
+    typer.echo(socket.name)
+    machine.run()
+
+
+@group.command()
+def firmware(
+    out: Annotated[Path, typer.Option(help="Folder for the sketch; made if missing.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Write the Arduino sketch (Uno or Nano, one servo) into a folder.
+
+    Example: sorter actuator firmware --out ./ws1
+    """
+    from importlib.resources import files
+
+    source = files("sorter.actuator") / "firmware"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for entry in sorted(source.iterdir(), key=lambda e: e.name):
+            if not entry.name.endswith((".ino", ".c", ".h", ".md")):
+                continue
+            # The Arduino tools want a sketch in a folder of its own name.
+            stem, dot, suffix = entry.name.rpartition(".")
+            name = f"{out.resolve().name}.ino" if suffix == "ino" else f"{stem}{dot}{suffix}"
+            target = out / name
+            if target.exists() and not force:
+                raise FolderError(f"{target} is there already: give another --out, or --force")
+            target.write_bytes(entry.read_bytes())
+            typer.echo(str(target))
+    except OSError as error:
+        raise FolderError(f"{out}: {error.strerror}: choose another --out") from error
+
+
+def _connect(port: str, device: str | None, bins: int, *, accept_fault: bool = False) -> Link:
+    """A link that is ready to move; HandshakeError, with what it last saw, if it is not in time."""
+    from sorter.actuator.link import Link
+    from sorter.actuator.serialport import open_port
+
+    open_port(port).close()  # a port that cannot be opened is told at once, in full
+    link = Link(lambda: open_port(port), bins=bins, device=device)
+    link.start(f"cli-{secrets.token_hex(4)}", 1)
+    until = time.monotonic() + 8.0
+    while time.monotonic() < until:
+        if link.wait_until_ready(0.1) or (accept_fault and link.status().state == "fault"):
+            return link
+    last = link.status()
+    link.close()
+    raise HandshakeError(f"{port}: not ready to move ({last.state}): {last.detail}")

@@ -1,0 +1,304 @@
+"""The host's half at work: a port, a session and the one thread that keeps them alive.
+
+Owns opening, re-opening by the stable name with capped back-off, and the blocking calls of the
+station. All rules about what may be said when are `session`'s and `errand`'s; this file moves bytes
+and waits. No call waits on the device for longer than its timing says; `close` returns in a second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from math import inf
+from typing import Protocol
+
+from sorter.actuator.errand import Errand
+from sorter.actuator.session import Session
+from sorter.actuator.timing import Timing
+from sorter.domain import Delivery, LinkStatus, Movement, Verb
+from sorter.errors import PortError, SorterError, UsageError
+
+
+class Actuator(Protocol):
+    """What a station needs of whatever moves the gate."""
+
+    def start(self, sid: str, next_n: int) -> None:
+        """Begin to connect and stay connected, for journal `sid`; `next_n` is above all sent."""
+
+    def status(self) -> LinkStatus:
+        """The link now; never waits."""
+
+    def move(self, n: int, bin_number: int, *, boot: str, deadline: float) -> Movement:
+        """Move once for `n`; no byte of it is written after `deadline` (time.monotonic)."""
+
+    def resolve(self, n: int, *, boot: str) -> Movement:
+        """What became of `n`, sent earlier while the device's boot was `boot`."""
+
+    def stop(self) -> None:
+        """Stop the device at once."""
+
+    def close(self) -> None:
+        """Let go of the port and end the thread, within a second."""
+
+
+class Pipe(Protocol):
+    """The part of `serialport.Port` that a link uses."""
+
+    def read(self, wait_s: float, *, wanted_room: bool = False) -> bytes: ...
+    def write(self, data: bytes) -> int: ...
+    def wake(self) -> None: ...
+    def is_current(self) -> bool: ...
+    def close(self) -> None: ...
+
+
+class Link:
+    """A WS1 device behind `open_pipe`, which opens the port by its stable name each time."""
+
+    def __init__(
+        self,
+        open_pipe: Callable[[], Pipe],
+        *,
+        bins: int = 4,
+        device: str | None = None,
+        timing: Timing | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open_pipe = open_pipe
+        self._bins, self._device = bins, device
+        self._timing = timing or Timing()
+        self._clock = clock
+        self._news = threading.Condition()
+        self._turn = threading.Lock()  # one command at a time, whoever calls
+        self._session: Session | None = None
+        self._pipe: Pipe | None = None
+        self._backlog = b""
+        self._backlog_since = 0.0
+        self._status = LinkStatus(False, "closed", "not started")
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.reconnects = 0
+
+    def start(self, sid: str, next_n: int) -> None:
+        """See Actuator. UsageError if already started or the id cannot stand on the wire."""
+        if self._thread is not None:
+            raise UsageError("this link is already started")
+        self._session = Session(
+            sid, next_n, bins=self._bins, device=self._device, timing=self._timing
+        )
+        self._thread = threading.Thread(target=self._run, name="actuator-link", daemon=True)
+        self._thread.start()
+
+    def status(self) -> LinkStatus:
+        """See Actuator."""
+        return self._status
+
+    def move(self, n: int, bin_number: int, *, boot: str, deadline: float) -> Movement:
+        """See Actuator. Blocks until the outcome is known or declared UNCERTAIN."""
+        with self._turn, self._news:
+            session = self._session
+            if session is None or self._closing.is_set():
+                return Movement(Delivery.NOT_SENT, "the link is not running")
+            if self._backlog or not self._flush():
+                return Movement(Delivery.NOT_SENT, "the device is not reading", session.boot)
+            errand = session.move(n, bin_number, boot=boot, deadline=deadline, now=self._clock())
+            if isinstance(errand, Movement):
+                return errand
+            self._flush(errand)
+            return self._outcome(errand)
+
+    def resolve(self, n: int, *, boot: str) -> Movement:
+        """See Actuator. Waits for a hand-shake up to the time allowed for doubt."""
+        with self._turn, self._news:
+            session = self._session
+            if session is None or self._closing.is_set():
+                return Movement(Delivery.UNCERTAIN, "the link is not running", boot)
+            errand = session.ask(n, boot=boot, now=self._clock())
+            self._flush()
+            return self._outcome(errand)
+
+    def home(self) -> Movement:
+        """Bring the diverter to its home position."""
+        return self._order(Verb.HOME)
+
+    def clear(self) -> Movement:
+        """Clear a fault; moves nothing."""
+        return self._order(Verb.CLEAR)
+
+    def stop(self) -> None:
+        """See Actuator. Does not wait for a command under way."""
+        with self._news:
+            if self._session and self._pipe:
+                self._backlog = b""  # a command cut in half must not be completed after the stop
+                self._session.stop()
+                self._flush()
+
+    def close(self) -> None:
+        """See Actuator. A command under way ends as UNCERTAIN."""
+        self._closing.set()
+        with self._news:
+            if self._session and self._session.errand:
+                self._session.errand.abandon("the link was closed")
+            self._news.notify_all()
+            if self._pipe:
+                self._pipe.wake()
+        if self._thread:
+            self._thread.join(self._timing.blocked_s)
+
+    def wait_until_ready(self, timeout_s: float) -> bool:
+        """True as soon as the device may move; False after `timeout_s` or `close`."""
+        with self._news:
+            self._news.wait_for(lambda: self._status.ready or self._closing.is_set(), timeout_s)
+            return self._status.ready
+
+    # Inside, with the lock held unless said otherwise.
+
+    def _order(self, verb: Verb) -> Movement:
+        with self._turn, self._news:
+            session = self._session
+            if session is None or self._closing.is_set():
+                return Movement(Delivery.NOT_SENT, "the link is not running")
+            errand = session.order(verb, now=self._clock())
+            if isinstance(errand, Movement):
+                return errand
+            self._flush()
+            return self._outcome(errand)
+
+    def _outcome(self, errand: Errand) -> Movement:
+        if self._pipe:
+            self._pipe.wake()  # the thread must learn the errand's own deadline
+        while errand.result is None:
+            if self._closing.is_set():
+                errand.abandon("the link was closed")
+                break
+            self._news.wait(1.0)
+        if self._session:
+            self._session.finish()
+        return errand.result or Movement(Delivery.UNCERTAIN, "the link was closed", errand.boot)
+
+    def _flush(self, errand: Errand | None = None) -> bool:
+        """Write what the session has to say; True if everything has left."""
+        if self._pipe is None or self._session is None:
+            return False
+        fresh = self._session.take()
+        data = self._backlog + fresh
+        if not data:
+            return True
+        try:
+            taken = self._pipe.write(data)
+        except PortError as error:
+            # Nothing says how much arrived: the errand is in doubt, the port is finished.
+            self._session.lost(str(error), self._clock())
+            self._session.broken = str(error)
+            self._backlog = b""
+            self._pipe.wake()
+            return False
+        if errand is not None and taken == 0:
+            errand.withdraw("the device is not reading")
+            return False
+        if taken < len(data) and not self._backlog:
+            self._backlog_since = self._clock()
+        self._backlog = data[taken:]
+        return not self._backlog
+
+    def _run(self) -> None:
+        """The thread: connect, serve, wait, again."""
+        backoff_s = self._timing.backoff_first_s
+        session = self._session
+        if session is None:
+            return
+        while not self._closing.is_set():
+            try:
+                pipe = self._open_pipe()
+            except SorterError as error:
+                self._set_status(session, str(error))
+            else:
+                if self._serve(session, pipe):
+                    backoff_s = self._timing.backoff_first_s
+                self.reconnects += 1
+            self._pause(session, backoff_s)
+            backoff_s = min(backoff_s * 2, self._timing.backoff_longest_s)
+        self._set_status(session, "closed by this program")
+
+    def _serve(self, session: Session, pipe: Pipe) -> bool:
+        """Talk over `pipe` until it fails or `close`; True if hands were shaken on it."""
+        was_ready = False
+        with self._news:
+            session.opened(self._clock())
+            self._pipe, self._backlog = pipe, b""
+        why = "closed by this program"
+        current_at = 0.0
+        try:
+            while not self._closing.is_set():
+                with self._news:
+                    now = self._clock()
+                    session.tick(now)
+                    self._flush()
+                    was_ready = was_ready or session.status.ready
+                    self._publish(session)
+                    if session.broken:
+                        why = session.broken
+                        break
+                    if self._backlog and now - self._backlog_since > self._timing.blocked_s:
+                        why = "the device does not read what is written"
+                        break
+                    wait_s = min(session.wake_at - now, 0.25)
+                    stuck = bool(self._backlog)
+                if now >= current_at:
+                    current_at = now + 0.5
+                    if not pipe.is_current():
+                        why = "the port's name leads to another device now"
+                        break
+                data = pipe.read(wait_s, wanted_room=stuck)
+                if data:
+                    with self._news:
+                        session.received(data, self._clock())
+        except PortError as error:
+            why = str(error)
+        finally:
+            with self._news:
+                self._pipe, self._backlog = None, b""
+                session.lost(why, self._clock())
+                self._publish(session)
+            pipe.close()
+        return was_ready
+
+    def _publish(self, session: Session) -> None:
+        self._status = session.status
+        self._news.notify_all()
+
+    def _set_status(self, session: Session, why: str) -> None:
+        with self._news:
+            session.lost(why, self._clock())
+            self._publish(session)
+
+    def _pause(self, session: Session, for_s: float) -> None:
+        """Wait between two attempts, while a held errand's own time limit still runs."""
+        until = self._clock() + for_s
+        while (left := until - self._clock()) > 0 and not self._closing.wait(min(left, 0.1)):
+            with self._news:
+                errand = session.errand
+                if errand and errand.wake_at < inf:
+                    errand.tick(self._clock())
+                    self._news.notify_all()
+
+
+def open_actuator(
+    port: str,
+    *,
+    protocol: str = "ws1",
+    device: str | None = None,
+    bins: int = 4,
+    plain_bytes: str = "123456789",
+    timing: Timing | None = None,
+) -> Actuator:
+    """The actuator on `port` (a path or a pyserial URL), not started. UsageError if impossible."""
+    from sorter.actuator.serialport import open_port
+
+    if protocol == "plain":
+        from sorter.actuator.plain import PlainLink
+
+        return PlainLink(lambda: open_port(port), bins=bins, alphabet=plain_bytes, timing=timing)
+    if protocol != "ws1":
+        raise UsageError(f"protocol {protocol!r}: choose ws1 or plain")
+    return Link(lambda: open_port(port), bins=bins, device=device, timing=timing)

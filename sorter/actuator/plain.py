@@ -1,0 +1,145 @@
+"""`--protocol plain`: one byte a bin, for devices that answer nothing.
+
+Owns the one write. There is no reply, no retry and nothing to ask: DONE here means "sent". Still
+at most one movement an item: a byte is written once or, when in doubt, never again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+
+from sorter.actuator.link import Pipe
+from sorter.actuator.timing import Timing
+from sorter.domain import Delivery, LinkStatus, Movement
+from sorter.errors import PortError, SorterError, UsageError
+
+
+class PlainLink:
+    """An Actuator over `open_pipe`; bin k is the k-th byte of `alphabet`.
+
+    Each opening counts as a boot of the device. Nothing is written until the device has had
+    `settle_s` to start: an Arduino restarts when its port is opened.
+    """
+
+    def __init__(
+        self,
+        open_pipe: Callable[[], Pipe],
+        *,
+        bins: int = 4,
+        alphabet: str = "123456789",
+        settle_s: float = 2.0,
+        timing: Timing | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        usable = len(set(alphabet)) == len(alphabet) and all("!" <= c <= "~" for c in alphabet)
+        if not usable or len(alphabet) < bins:
+            raise UsageError(f"plain bytes {alphabet!r}: {bins} different visible characters")
+        self._open_pipe = open_pipe
+        self._alphabet, self._bins, self._settle_s = alphabet, bins, settle_s
+        self._timing, self._clock = timing or Timing(), clock
+        self._lock = threading.Lock()
+        self._pipe: Pipe | None = None
+        self._boot = ""
+        self._failed = ""
+        self._used: set[int] = set()
+        self._status = LinkStatus(False, "closed", "not started")
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, sid: str, next_n: int) -> None:
+        """See Actuator; there is nobody to tell `sid` and `next_n`."""
+        del sid, next_n
+        if self._thread is not None:
+            raise UsageError("this link is already started")
+        self._thread = threading.Thread(target=self._run, name="actuator-plain", daemon=True)
+        self._thread.start()
+
+    def status(self) -> LinkStatus:
+        """See Actuator."""
+        return self._status
+
+    def move(self, n: int, bin_number: int, *, boot: str, deadline: float) -> Movement:
+        """See Actuator: DONE with detail 'sent' once the byte has left."""
+        with self._lock:
+            why = ""
+            if self._pipe is None or not self._status.ready:
+                why = f"link not ready: {self._status.detail}"
+            elif boot != self._boot:
+                why = "the port was opened anew since this command was decided"
+            elif not 1 <= bin_number <= self._bins:
+                why = f"bin {bin_number} is not 1 to {self._bins}"
+            elif n in self._used:
+                why = f"number {n} was already sent"
+            elif self._clock() > deadline:
+                why = "too late: the deadline has passed"
+            if why or self._pipe is None:
+                return Movement(Delivery.NOT_SENT, why, self._boot)
+            try:
+                taken = self._pipe.write(self._alphabet[bin_number - 1].encode("ascii"))
+            except PortError as error:
+                self._used.add(n)
+                self._failed = str(error)
+                self._pipe.wake()
+                return Movement(Delivery.UNCERTAIN, str(error), self._boot)
+            if not taken:
+                return Movement(Delivery.NOT_SENT, "the device is not reading", self._boot)
+            self._used.add(n)
+            return Movement(Delivery.DONE, "sent", self._boot)
+
+    def resolve(self, n: int, *, boot: str) -> Movement:
+        """See Actuator: such a device cannot be asked."""
+        return Movement(Delivery.UNCERTAIN, f"a plain device cannot be asked about {n}", boot)
+
+    def stop(self) -> None:
+        """See Actuator: a plain device has no stop byte."""
+
+    def close(self) -> None:
+        """See Actuator."""
+        self._closing.set()
+        with self._lock:
+            if self._pipe:
+                self._pipe.wake()
+        if self._thread:
+            self._thread.join(self._timing.blocked_s)
+
+    def _run(self) -> None:
+        backoff_s = self._timing.backoff_first_s
+        while not self._closing.is_set():
+            try:
+                pipe = self._open_pipe()
+            except SorterError as error:
+                self._status = LinkStatus(False, "closed", str(error))
+            else:
+                self._status = LinkStatus(False, "waiting", "port open, device starting")
+                self._serve(pipe)
+                backoff_s = self._timing.backoff_first_s
+            self._closing.wait(backoff_s)
+            backoff_s = min(backoff_s * 2, self._timing.backoff_longest_s)
+        self._status = LinkStatus(False, "closed", "closed by this program")
+
+    def _serve(self, pipe: Pipe) -> None:
+        why = "closed by this program"
+        try:
+            if self._closing.wait(self._settle_s):
+                return
+            with self._lock:
+                self._pipe, self._failed = pipe, ""
+                self._boot = secrets.token_hex(4)
+                # A number may be sent once a boot; the journal never reuses one anyway.
+                self._used.clear()
+                self._status = LinkStatus(True, "ready", "plain device, no replies", self._boot)
+            while not self._closing.is_set():
+                pipe.read(0.5)  # whatever it says is nothing we know; only its end matters
+                if self._failed or not pipe.is_current():
+                    why = self._failed or "the port's name leads to another device now"
+                    return
+        except PortError as error:
+            why = str(error)
+        finally:
+            with self._lock:
+                self._pipe = None
+                self._status = LinkStatus(False, "closed", why)
+            pipe.close()

@@ -1,0 +1,206 @@
+"""A byte pipe to the device: real ports, ptys, pyserial URLs. Alone in importing serial.
+
+Owns opening (with a diagnosis when it fails), reading and writing that never block for longer
+than they are told, and the one place where every way a port can die becomes PortError. Knows
+nothing of the protocol. A port that has failed is closed and never used again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+import serial
+
+from sorter.actuator.diagnosis import explain
+from sorter.errors import PortError, UsageError
+
+BAUD: Final = 115_200
+CONNECT_S: Final = 0.9
+_CHUNK: Final = 4096
+
+# An unplug shows as any of these: pyserial's own, the system's, termios's (neither), and
+# TypeError or AttributeError when the handle vanishes under a call in progress.
+_GONE = (serial.SerialException, OSError, termios.error, TypeError, AttributeError, ValueError)
+_LATER = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except _GONE as error:
+        raise PortError(f"{what}: {str(error) or type(error).__name__}") from error
+
+
+class Port(Protocol):
+    """An open port. After PortError only `close` may be called."""
+
+    def read(self, wait_s: float, *, wanted_room: bool = False) -> bytes:
+        """What has arrived, waiting up to `wait_s`; empty if nothing, or `wake` was called.
+
+        With `wanted_room` it also returns as soon as a write could make progress.
+        """
+
+    def write(self, data: bytes) -> int:
+        """How many bytes were taken, 0 to all; does not wait for the device to read."""
+
+    def wake(self) -> None:
+        """Make a `read` in another thread return early."""
+
+    def is_current(self) -> bool:
+        """False once the name no longer leads to what is open (re-plugged, re-pointed)."""
+
+    def close(self) -> None:
+        """Drop what is unsent and close; never raises, never waits."""
+
+
+class FilePort:
+    """A port with a file descriptor that select() understands: tty, pty, TCP socket."""
+
+    def __init__(self, name: str, fd: int, owner: serial.Serial | socket.socket) -> None:
+        self._name, self._fd, self._owner = name, fd, owner
+        self._bell_read, self._bell_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def read(self, wait_s: float, *, wanted_room: bool = False) -> bytes:
+        """See Port."""
+        with _translated(f"{self._name} is gone"):
+            room = [self._fd] if wanted_room else []
+            ready, _, _ = select.select(
+                [self._fd, self._bell_read], room, [], max(0.0, min(wait_s, 3600.0))
+            )
+            if self._bell_read in ready:
+                os.read(self._bell_read, _CHUNK)
+            if self._fd not in ready:
+                return b""
+            try:
+                data = os.read(self._fd, _CHUNK)
+            except OSError as error:
+                if error.errno in _LATER:
+                    return b""
+                raise
+        if not data:
+            raise PortError(f"{self._name} is gone: the other end hung up")
+        return data
+
+    def write(self, data: bytes) -> int:
+        """See Port."""
+        with _translated(f"{self._name} is gone"):
+            try:
+                return os.write(self._fd, data)
+            except OSError as error:
+                if error.errno in _LATER:
+                    return 0
+                raise
+
+    def wake(self) -> None:
+        """See Port."""
+        with contextlib.suppress(OSError):
+            os.write(self._bell_write, b"w")
+
+    def is_current(self) -> bool:
+        """See Port."""
+        if isinstance(self._owner, socket.socket):
+            return True
+        try:
+            named, opened = Path(self._name).stat(), os.fstat(self._fd)
+        except OSError:
+            return False
+        return (named.st_rdev, named.st_ino) == (opened.st_rdev, opened.st_ino)
+
+    def close(self) -> None:
+        """See Port."""
+        # Unsent bytes must not reach the device later, nor make close() wait for it.
+        with contextlib.suppress(*_GONE):
+            termios.tcflush(self._fd, termios.TCIOFLUSH)
+        with contextlib.suppress(*_GONE):
+            self._owner.close()
+        for fd in (self._bell_read, self._bell_write):
+            os.close(fd)
+
+
+class UrlPort:
+    """Any other pyserial URL (rfc2217:// and its kin), through pyserial's own calls."""
+
+    def __init__(self, name: str, owner: serial.Serial) -> None:
+        self._name, self._owner = name, owner
+        self._rung = False
+
+    def read(self, wait_s: float, *, wanted_room: bool = False) -> bytes:
+        """See Port. Waits in small steps: nothing here can interrupt pyserial's read."""
+        with _translated(f"{self._name} is gone"):
+            steps = max(1, round(min(wait_s, 3600.0) / 0.02))
+            for _ in range(steps):
+                self._owner.timeout = 0.02
+                data = bytes(self._owner.read(max(1, self._owner.in_waiting)))
+                if data or self._rung or wanted_room:
+                    self._rung = False
+                    return data
+        return b""
+
+    def write(self, data: bytes) -> int:
+        """See Port. A timeout says nothing about what arrived: the port is given up."""
+        with _translated(f"{self._name} does not take what is written"):
+            self._owner.write(data)
+        return len(data)
+
+    def wake(self) -> None:
+        """See Port."""
+        self._rung = True
+
+    def is_current(self) -> bool:
+        """See Port."""
+        return True
+
+    def close(self) -> None:
+        """See Port."""
+        with contextlib.suppress(*_GONE):
+            self._owner.close()
+
+
+def open_port(name: str) -> Port:
+    """Open `name`: a device path or a pyserial URL. PortError says what to do about it."""
+    if name.startswith("socket://"):
+        return _open_socket(name)
+    if "://" in name:
+        return _open_url(name)
+    try:
+        owner = serial.Serial(
+            name, BAUD, timeout=0, write_timeout=0, exclusive=True, xonxoff=False, rtscts=False
+        )
+    except _GONE as error:
+        raise PortError(explain(name, error)) from error
+    return FilePort(name, owner.fileno(), owner)
+
+
+def _open_socket(name: str) -> Port:
+    host, _, port = name.removeprefix("socket://").partition("/")[0].rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UsageError(f"{name}: a TCP port is written socket://HOST:PORT")
+    try:
+        owner = socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S)
+    except OSError as error:
+        reason = error.strerror or str(error) or "no answer"
+        raise PortError(f"{name}: {reason}; is the device's server running?") from error
+    owner.setblocking(False)
+    owner.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return FilePort(name, owner.fileno(), owner)
+
+
+def _open_url(name: str) -> Port:
+    try:
+        owner = serial.serial_for_url(name, BAUD, timeout=0.02, write_timeout=CONNECT_S)
+    except (*_GONE, ImportError) as error:
+        raise PortError(f"{name}: cannot be opened: {error}") from error
+    # rfc2217's writes go out on a blocking socket whose own limit is five seconds.
+    inner = getattr(owner, "_socket", None)
+    if isinstance(inner, socket.socket):
+        inner.settimeout(CONNECT_S)
+    return UrlPort(name, owner)

@@ -1,0 +1,308 @@
+"""The host's side of one connection: who is there, may it move, is it still alive. Pure.
+
+Owns the hand-shake, the identity check, the heart-beat, what a restart of the device means, and
+that one command is outstanding at most. Bytes come in through `received` and go out through
+`take`; time is an argument. The rules for a single command are `errand`'s; ports are `link`'s.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from math import inf
+
+from sorter.actuator.errand import Errand
+from sorter.actuator.protocol import (
+    NUMBER_MAX,
+    SID_PATTERN,
+    STOP_BYTE,
+    Garbage,
+    encode,
+    reply_decoder,
+)
+from sorter.actuator.timing import Timing
+from sorter.domain import Answer, Command, Delivery, LinkStatus, Movement, Reply, Verb
+from sorter.errors import UsageError
+
+
+class State(StrEnum):
+    """Where the connection stands; only READY may move."""
+
+    CLOSED = "closed"
+    WAITING = "waiting"
+    GREETING = "greeting"
+    READY = "ready"
+    FAULT = "fault"
+
+
+class Session:
+    """Survives re-opening: `opened` and `lost` bracket each life of the port.
+
+    `sid` is the journal's id, `next_n` a number above every one ever sent under it. `device` is
+    the only name to accept, any if None. `broken`, once set, says why the port must be closed.
+    """
+
+    def __init__(
+        self,
+        sid: str,
+        next_n: int,
+        *,
+        bins: int = 4,
+        device: str | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        if not SID_PATTERN.fullmatch(sid):
+            raise UsageError(f"session id {sid!r}: 1 to 16 letters, digits, '.', '_' or '-'")
+        if not 1 <= next_n <= NUMBER_MAX:
+            raise UsageError(f"next number {next_n}: must be 1 to {NUMBER_MAX}")
+        self.timing = timing or Timing()
+        self.state = State.CLOSED
+        self.boot = self.name = self.detail = self.broken = ""
+        self.errand: Errand | None = None
+        self.foreign = self.garbage = 0
+        self._sid, self._next, self._bins, self._device = sid, next_n, bins, device
+        self._decoder = reply_decoder()
+        self._out = bytearray()
+        self._beat = self._unanswered = 0
+        self._hello_at = self._hello_until = self._beat_at = inf
+
+    # What the driver calls.
+
+    def opened(self, now: float) -> None:
+        """The port is open: an Arduino is restarting now, so listen before speaking."""
+        self._decoder.reset()
+        self._out.clear()
+        before = f" (before: {self.broken})" if self.broken else ""
+        self.broken = ""
+        self._enter(State.WAITING, f"port open, waiting for the device to start{before}")
+        self._hello_at = now + self.timing.boot_wait_s
+
+    def lost(self, why: str, now: float) -> None:
+        """The port is closed; an errand under way waits for the next hand-shake."""
+        self._out.clear()
+        self._enter(State.CLOSED, why)
+        self._hello_at = self._hello_until = self._beat_at = inf
+        if self.errand:
+            self.errand.hold(now)
+
+    def received(self, data: bytes, now: float) -> None:
+        """Bytes from the device."""
+        for message in self._decoder.feed(data):
+            if isinstance(message, Garbage):
+                self.garbage += 1
+            elif self.state is not State.CLOSED and not self.broken:
+                self._hear(message, now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due at `now`."""
+        errand = self.errand
+        if errand and now >= errand.wake_at:
+            errand.tick(now)
+            if errand.exhausted and self.state in (State.READY, State.FAULT):
+                self._greet(f"no answer to {self.timing.tries} tries", now)
+        if now >= self._hello_at:
+            if self.state is State.WAITING:
+                self._greet("no start message from the device", now)
+            elif now >= self._hello_until:
+                self._break("nothing answers on this port")
+            else:
+                self._hello(now)
+        elif now >= self._beat_at:
+            if self._unanswered >= self.timing.beats_lost:
+                self._greet(f"no answer to {self._unanswered} heart-beats", now)
+            else:
+                self._unanswered += 1
+                self._beat = (self._beat + 1) % NUMBER_MAX
+                self._beat_at = now + self.timing.beat_every_s
+                self._send(Command(Verb.HEARTBEAT, (str(self._beat),)))
+
+    @property
+    def wake_at(self) -> float:
+        """When `tick` has something to do next; infinity if only bytes can bring news."""
+        errand_at = self.errand.wake_at if self.errand else inf
+        return min(errand_at, self._hello_at, self._beat_at)
+
+    def take(self) -> bytes:
+        """Bytes to write now; they are handed out once."""
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    @property
+    def status(self) -> LinkStatus:
+        """For people."""
+        return LinkStatus(
+            self.state is State.READY, self.state.value, self.detail, self.boot, self.name
+        )
+
+    # What a caller may ask; `Movement` at once where nothing was written.
+
+    def move(
+        self, n: int, bin_number: int, *, boot: str, deadline: float, now: float
+    ) -> Errand | Movement:
+        """Begin to move for `n`, at most once."""
+        why = self._objection(boot)
+        if not why and now > deadline:
+            why = "too late: the deadline has passed"
+        if not why and not 1 <= bin_number <= self._bins:
+            why = f"bin {bin_number} is not 1 to {self._bins}"
+        if not why and not 1 <= n < NUMBER_MAX:
+            why = f"number {n} is outside 1 to {NUMBER_MAX - 1}"
+        if why:
+            return Movement(Delivery.NOT_SENT, why, self.boot)
+        command = Command(Verb.GO, (self._sid, str(n), str(bin_number)))
+        self.errand = Errand(
+            command,
+            timing=self.timing,
+            send=self._send,
+            boot=boot,
+            deadline=deadline,
+            moved_before=n < self._next,
+        )
+        self._next = max(self._next, n + 1)
+        self.errand.start(now)
+        return self.errand
+
+    def ask(self, n: int, *, boot: str, now: float) -> Errand:
+        """Begin to find out what became of `n`; waits for a hand-shake where there is none."""
+        command = Command(Verb.QUERY, (str(n),))
+        self.errand = Errand(command, timing=self.timing, send=self._send, boot=boot)
+        self._next = max(self._next, n + 1)
+        if self.state in (State.READY, State.FAULT):
+            self.errand.boot = self.boot
+            self.errand.start(now)
+        else:
+            self.errand.hold(now)
+        return self.errand
+
+    def order(self, verb: Verb, *, now: float) -> Errand | Movement:
+        """Begin HOME or CLR. Their numbers come from the top of the range, away from items."""
+        in_fault = verb is Verb.CLEAR and self.state is State.FAULT and self.errand is None
+        why = self._objection(self.boot)
+        if why and not in_fault:
+            return Movement(Delivery.NOT_SENT, why, self.boot)
+        self._beat += 1
+        command = Command(verb, (str(NUMBER_MAX - self._beat % 100_000),))
+        self.errand = Errand(command, timing=self.timing, send=self._send, boot=self.boot)
+        self.errand.start(now)
+        return self.errand
+
+    def finish(self) -> None:
+        """Forget the errand: the caller has its result."""
+        self.errand = None
+
+    def stop(self) -> None:
+        """Stop the device now, whatever else is going on."""
+        self._out[:0] = STOP_BYTE
+
+    # Rules.
+
+    def _objection(self, boot: str) -> str:
+        if self.state is not State.READY:
+            return f"link not ready: {self.detail}"
+        if self.errand is not None:
+            return "another command is outstanding"
+        if boot != self.boot:
+            return "the device has restarted since this command was decided"
+        return ""
+
+    def _hear(self, reply: Reply, now: float) -> None:
+        self._unanswered = 0
+        answer = reply.answer
+        if answer is Answer.HB:
+            self._device_state(reply.fields[1], now)
+        elif answer is Answer.BOOT:
+            self._booted(reply, now)
+        elif answer is Answer.HI:
+            self._greeted(reply, now)
+        elif answer is Answer.FAULT:
+            if self.state is State.READY:
+                self._fault(f"the device reports FAULT {reply.fields[0]}", now)
+        elif self.errand and reply.fields[0] == self.errand.number:
+            self.errand.hear(reply, now)
+            if self.errand.needs_greeting and self.state is State.READY:
+                self.errand.needs_greeting = False
+                self._greet("the device wants a new hand-shake", now)
+            elif reply.fields[1:] == ("FAULT",) and self.state is State.READY:
+                self._fault("the device is in FAULT", now)
+        elif reply.fields != ("-", "CRC"):
+            self.foreign += 1
+
+    def _booted(self, reply: Reply, now: float) -> None:
+        protocol, _, boot, name, _, _, _ = reply.fields
+        if protocol != "WS1":
+            self._break(f"the device speaks {protocol!r}, not WS1")
+        elif self._is_expected(name) and (boot != self.boot or self.state is State.WAITING):
+            self._greet("the device started", now)
+
+    def _greeted(self, reply: Reply, now: float) -> None:
+        boot, name, sid, mark, device_state = reply.fields
+        if not self._is_expected(name) or self.state is State.WAITING:
+            return
+        if self.state is not State.GREETING and boot == self.boot:
+            return  # a repeated answer to a hand-shake that is over
+        if mark.isdigit() and sid == self._sid and int(mark) >= self._next:
+            self._break(
+                f"device {name!r} has already used number {mark} of this journal, which is only "
+                f"at {self._next}: the journal is an old copy; begin a new one"
+            )
+            return
+        if sid != self._sid or mark == "-":
+            self.detail = f"device {name!r} is {device_state} and keeps another station's session"
+            self._hello_until = now + self.timing.hello_for_s
+            return
+        self.boot, self.name = boot, name
+        if device_state == "BUSY":
+            self.detail = "the device is finishing a movement"
+            self._hello_until = now + self.timing.hello_for_s
+            return
+        self._hello_at = self._hello_until = inf
+        self._beat_at = now + self.timing.beat_every_s
+        self._enter(State.READY, f"device {name!r} ready")
+        if device_state == "FAULT":
+            self._fault("the device is in FAULT", now)
+        if self.errand:
+            self.errand.hold(now)
+            self.errand.resume(boot, now)
+
+    def _device_state(self, word: str, now: float) -> None:
+        if word == "FAULT" and self.state is State.READY:
+            self._fault("the device is in FAULT", now)
+        elif word == "SAFE" and self.state is State.READY:
+            self._greet("the device went to its safe position", now)
+        elif word in ("IDLE", "SAFE") and self.state is State.FAULT:
+            self._greet("the fault is cleared", now)
+
+    def _fault(self, why: str, now: float) -> None:
+        self._enter(State.FAULT, why + "; look at the machine, then clear or reset it")
+        if self.errand and self.errand.command.verb in (Verb.GO, Verb.QUERY):
+            self.errand.hold(now)
+            self.errand.resume(self.boot, now)
+
+    def _greet(self, why: str, now: float) -> None:
+        self._enter(State.GREETING, why + "; shaking hands")
+        if self.errand:
+            self.errand.hold(now)
+        self._unanswered = 0
+        self._beat_at = inf
+        self._hello_until = now + self.timing.hello_for_s
+        self._hello(now)
+
+    def _hello(self, now: float) -> None:
+        self._hello_at = now + self.timing.hello_every_s
+        self._send(Command(Verb.HI, (self._sid, str(self._next))))
+
+    def _is_expected(self, name: str) -> bool:
+        if self._device is None or name == self._device:
+            return True
+        self._break(f"the device calls itself {name!r}, not {self._device!r}")
+        return False
+
+    def _break(self, why: str) -> None:
+        self.broken = why
+        self._enter(State.CLOSED, why)
+
+    def _enter(self, state: State, detail: str) -> None:
+        self.state, self.detail = state, detail
+
+    def _send(self, command: Command) -> None:
+        self._out += encode(command)
