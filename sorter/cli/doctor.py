@@ -1,10 +1,89 @@
-"""`sorter doctor`: not written yet."""
+"""`sorter doctor`: one line for each thing that a station needs, and the fix.
+
+Parses, runs the checks of `sorter.doctor` in order, prints.
+"""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 
+def doctor(
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", envvar="SORTER_MODEL", help="Bundle; default: the one that ships."),
+    ] = None,
+    watch: Annotated[
+        Path | None, typer.Option("--watch", envvar="SORTER_DIR", help="Folder to be watched.")
+    ] = None,
+    serial: Annotated[
+        str | None, typer.Option("--serial", envvar="SORTER_SERIAL", help="Port of the device.")
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", envvar="SORTER_JOURNAL", help="Journal; default: beside here."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list on stdout.")] = False,
+) -> None:
+    """Look at model, processor, folder, port, clock, disk and unit; name the fix of each fault.
+
+    The port is not opened: that would reset an Arduino. Exit code 0 where nothing fails, else
+    that of the first failure: 3 model, 4 actuator, 5 environment.
+
+    Example: sorter doctor --watch /srv/sorter/camera --serial /dev/serial/by-id/NAME
+    """
+    from sorter.doctor import folder, machine, port, unit
+    from sorter.doctor.finding import exit_code
+    from sorter.doctor.model import check_model
+
+    findings = [check_model(model), machine.check_cpu()]
+    if watch is not None:
+        findings.append(folder.check_folder(watch))
+        seen = folder.check_service_sees(watch, unit_dir=unit.UNIT_DIR)
+        findings += [seen] if seen is not None else []
+    if serial is not None:
+        findings.append(port.check_port(serial))
+    findings += [
+        port.check_meddlers(),
+        machine.check_clock(),
+        machine.check_disk(journal or Path.cwd() / "journal.sqlite"),
+        unit.check_unit(),
+    ]
+    if as_json:
+        rows = [
+            {"check": f.check, "level": f.level.value, "says": f.says, "fix": f.fix}
+            for f in findings
+        ]
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+    else:
+        from rich.console import Console
+        from rich.text import Text
+
+        from sorter.report.text import escape
+
+        console = Console(soft_wrap=True, highlight=False)
+        colours = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+        for finding in findings:
+            line = Text.assemble(
+                (f"{finding.level.value:<5}", colours[finding.level]),
+                (f"{finding.check:<13}", "bold"),
+                escape(finding.says),
+            )
+            if finding.fix:
+                line.append(f"  → {escape(finding.fix)}", "cyan")
+            console.print(line)
+        for name, asked in (("--watch DIR", watch), ("--serial PORT", serial)):
+            if asked is None:
+                typer.echo(f"sorter: not looked at without {name}", err=True)
+    code = exit_code(findings)
+    if code:
+        raise typer.Exit(code)
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
-    del app
+    app.command()(doctor)
