@@ -200,6 +200,8 @@ def test_unit(tmp_path: Path) -> None:
     file = tmp_path / "sorter-watch.service"
     file.write_text("[Service]\nExecStart=/nowhere/sorter watch ${SORTER_DIR}\n")
     assert "/nowhere/sorter" in unit.check_unit(unit_dir=tmp_path, run_dir=nowhere).says
+    file.write_text("[Service]\nSupplementaryGroups=root nosuchgroup\n")
+    assert unit.check_unit(unit_dir=tmp_path, run_dir=nowhere).fix.endswith(" nosuchgroup")
     file.write_text('[Service]\nExecStart="/usr/bin/env" watch\n')
     assert "not enabled" in unit.check_unit(unit_dir=tmp_path, run_dir=nowhere).says
     wants = tmp_path / "multi-user.target.wants"

@@ -5,6 +5,7 @@ Owns the questions to systemd. Changes nothing.
 
 from __future__ import annotations
 
+import grp
 import re
 import shutil
 import subprocess
@@ -25,6 +26,13 @@ def check_unit(
             "unit", "not installed: nothing starts after a reboot", "sudo sorter service install"
         )
     for unit in units:
+        missing = [name for name in _groups(unit) if not _exists(name)]
+        if missing:
+            return fail(
+                "unit",
+                f"{unit.name}: no group {', '.join(missing)}, so it cannot start",
+                " && ".join(f"sudo groupadd --system {name}" for name in missing),
+            )
         command = _command(unit)
         if command is not None and shutil.which(command) is None:
             return fail(
@@ -53,6 +61,20 @@ def _command(unit: Path) -> str | None:
         r'^ExecStart=(?:"([^"]+)"|(\S+))', unit.read_text(encoding="utf-8", errors="replace"), re.M
     )
     return (match[1] or match[2]) if match else None
+
+
+def _groups(unit: Path) -> list[str]:
+    text = unit.read_text(encoding="utf-8", errors="replace")
+    lines = re.findall(r"^SupplementaryGroups=(.*)$", text, re.M)
+    return [name for line in lines for name in line.split()]
+
+
+def _exists(group: str) -> bool:
+    try:
+        grp.getgrnam(group)
+    except KeyError:
+        return False
+    return True
 
 
 def _state(name: str) -> tuple[str, str]:
