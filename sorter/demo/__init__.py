@@ -1,0 +1,1 @@
+"""A whole station on nothing: bundled pictures, a real folder, a real journal, a simulated gate."""

@@ -1,0 +1,175 @@
+"""The demo's station: every part real but the gate, which is simulated behind a pty.
+
+Owns the temporary folder and the order of opening and closing. Shows nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sorter.actuator.device import Kept
+from sorter.actuator.link import Actuator, open_actuator
+from sorter.actuator.simulator import EventLog, Simulator
+from sorter.actuator.sockets import PtySocket
+from sorter.demo.pictures import Camera, Shot
+from sorter.domain import ItemState
+from sorter.station.bell import Bell
+from sorter.station.loop import Parts, Station
+from sorter.station.metrics import Metrics
+from sorter.station.notify import Notifier, Watchdog
+from sorter.station.opening import open_journal
+from sorter.station.pulse import Pulse
+from sorter.station.record import Record
+from sorter.station.seams import Model
+from sorter.station.settings import Settings
+from sorter.station.watcher import Watcher
+
+AFTER_S = 4.0
+"""Kept free at the end of the given time for the last records: a cut picture is waited for."""
+
+REJECT_AFTER_S = 2.0
+"""The field waits longer before it gives a broken file up; a demo is short."""
+
+MOVE_S = 0.3
+
+
+@dataclass
+class Tally:
+    """What happened: pictures delivered, records by state, movements the gate itself saw.
+
+    `cut_short` says that somebody ended it, or the time was up, before the last picture.
+    """
+
+    delivered: int = 0
+    states: Counter[ItemState] = field(default_factory=Counter)
+    moved: list[int] = field(default_factory=list)
+    cut_short: bool = False
+
+    @property
+    def honest(self) -> bool:
+        """One record a picture, and one movement for each DONE, none twice.
+
+        Where it was cut short, the last pictures may have no record yet.
+        """
+        missing = self.delivered - self.states.total()
+        return (missing == 0 or (self.cut_short and missing > 0)) and len(self.moved) == len(
+            set(self.moved)
+        ) == self.states[ItemState.DONE]
+
+
+def play(
+    model: Model, shots: Sequence[Shot], *, seconds: float, tell: Callable[[Record], None]
+) -> Tally:
+    """Run the station until every picture has its record, or for about `seconds`.
+
+    `tell` gets each record as it is written. Ctrl-C and SIGTERM end it early and cleanly.
+    """
+    tally = Tally()
+
+    def note(record: Record) -> None:
+        tally.states[record.state] += 1
+        tell(record)
+        if tally.states.total() == len(shots):
+            station.stop()
+
+    every_s = max(0.05, min(1.0, (seconds - AFTER_S) / max(1, len(shots))))
+    with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sorter-demo-")))
+        camera_folder = home / "camera"
+        camera_folder.mkdir()
+        log = home / "moves.jsonl"
+        gate = stack.enter_context(_simulated_gate(log, bins=len(model.taxonomy.bins)))
+        bell = Bell()
+        stack.callback(bell.close)
+        journal = open_journal(home / "journal.sqlite")
+        stack.callback(journal.close)
+        watcher = Watcher(
+            camera_folder, recorded=journal.recorded, reject_after_s=REJECT_AFTER_S, bell=bell
+        )
+        stack.callback(watcher.close)
+        stack.callback(gate.close)
+        camera = Camera(camera_folder, shots, every_s=every_s)
+        voice, metrics = _Curtain(camera), Metrics()
+        parts = Parts(
+            watcher=watcher,
+            model=model,
+            journal=journal,
+            actuator=gate,
+            voice=voice,
+            meter=metrics,
+            bell=bell,
+            pulse=Pulse(voice, Watchdog(), metrics),
+            sinks=(note,),
+        )
+        station = Station(parts, Settings())
+
+        def end_early() -> None:
+            tally.cut_short = camera.delivered < len(shots)
+            station.stop()
+
+        timer = threading.Timer(seconds, end_early)
+        timer.daemon = True
+        stack.callback(timer.cancel)
+        stack.callback(camera.close)
+        stack.enter_context(_stopped_by_signals(end_early))
+        timer.start()
+        station.run()
+        camera.close()
+        tally.delivered = camera.delivered
+        tally.moved = _moves(log)
+    return tally
+
+
+class _Curtain(Notifier):
+    """Nobody to notify; what is in the folder before READY would be backlog, so READY begins."""
+
+    def __init__(self, camera: Camera) -> None:
+        super().__init__({})
+        self._camera = camera
+
+    def ready(self) -> None:
+        self._camera.start()
+
+
+@contextlib.contextmanager
+def _simulated_gate(log: Path, *, bins: int) -> Iterator[Actuator]:
+    socket = PtySocket()
+    gate = Simulator(socket, memory=Kept(), log=EventLog(log), bins=bins, move_s=MOVE_S)
+    thread = threading.Thread(target=gate.run, name="gate", daemon=True)
+    thread.start()
+    try:
+        yield open_actuator(socket.name, bins=bins)
+    finally:
+        gate.stop()
+        thread.join()
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run; only the main thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        number: signal.signal(number, lambda _number, _frame: stop())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _moves(log: Path) -> list[int]:
+    """The numbers that the gate moved for, as its own log says."""
+    events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return [event["n"] for event in events if event["event"] == "move"]
