@@ -1,0 +1,1 @@
+"""Long runs, each a command of its own; CI runs them scaled down."""
