@@ -53,6 +53,10 @@ class Kept:
         """Keep the pair."""
         self._pair = (sid, mark)
 
+    def lose(self) -> None:
+        """Forget the pair, as when the chip is changed."""
+        self._pair = None
+
 
 Report = Callable[[str, int | None, int | None], None]
 

@@ -132,6 +132,11 @@ class Simulator:
         for word in words:
             self._do(word, time.monotonic())
 
+    @property
+    def name(self) -> str:
+        """What a host opens to reach this device."""
+        return self._socket.name
+
     def stop(self) -> None:
         """End `run` soon."""
         self._stopping = True
