@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -212,13 +213,15 @@ def test_eeprom_file_survives_the_program(tmp_path: Path) -> None:
     assert FileMemory(tmp_path / "none").load() is None
 
 
+def _note(events: list[str], event: str, n: int | None, bin_number: int | None) -> None:
+    events.append(event)
+
+
 def test_host_silent_means_safe_within_3_2_s() -> None:
     rng = random.Random(5)
     for _ in range(1000):
         events: list[str] = []
-        device = Device(
-            memory=Ram(), report=lambda e, n, b, to=events: to.append(e), new_boot=lambda: "b1"
-        )
+        device = Device(memory=Ram(), report=partial(_note, events), new_boot=lambda: "b1")
         now = rng.random() * 1e6
         device.power_on(now)
         device.feed(seal("HI s1 1"), now)

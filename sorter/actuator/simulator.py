@@ -103,13 +103,14 @@ class Simulator:
         reset_on_open: bool = True,
         seed: int | None = None,
         tell: Callable[[str], None] = lambda _: None,
+        device: type[Device] = Device,
     ) -> None:
         self.faults = faults or Faults()
         self._socket, self._tell = socket, tell
         self._log = log or EventLog(None)
         self._random = Random(seed)
         self._boot_s, self._reset_on_open = boot_s, reset_on_open
-        self._device = Device(
+        self._device = device(
             memory=memory,
             report=self._report,
             new_boot=lambda: secrets.token_hex(4),

@@ -55,7 +55,7 @@ class World:
     """Host, cable and device in one simulated second after another."""
 
     def __init__(
-        self, *, seed: int, faults: Faults, ram: bool, restart: float, move_s: float = 0.3
+        self, *, seed: int, faults: Faults, ram: bool, restart: float, device: type[Device]
     ) -> None:
         self.now = 0.0
         self.tally = Tally()
@@ -67,11 +67,10 @@ class World:
         self._reset_at = inf
         self._boots = 0
         self._finished: set[int] = set()
-        self.device = Device(
+        self.device = device(
             memory=Ram() if ram else Kept(),
             report=self._witness,
             new_boot=self._new_boot,
-            move_s=move_s,
         )
         self._inward = Line(faults, self._random, inward=True)
         self._outward = Line(faults, self._random, inward=False)
@@ -224,9 +223,10 @@ def run(
     ram: bool = False,
     restart: float = 0.002,
     wall_s: float = inf,
+    device: type[Device] = Device,
 ) -> Tally:
     """`items` items, or as many as fit into `wall_s` seconds of real time."""
-    world = World(seed=seed, faults=faults, ram=ram, restart=restart)
+    world = World(seed=seed, faults=faults, ram=ram, restart=restart, device=device)
     over_at = time.monotonic() + wall_s
     for n in range(1, items + 1):
         world.item(n)
