@@ -1,1 +1,91 @@
-"""The networks of the source paper, one file each."""
+"""The networks of the source paper, one file each, and what they have in common.
+
+A network gives `features` (N, F) and a linear `head` on them, so that the head can be trained
+alone on cached features. Owns the choice by name; must not load weights (`init`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+
+class Network(nn.Module, ABC):
+    """Pictures (N, 3, side, side), scaled to [0, 1] then by `mean` and `std`, to scores (N, outputs).
+
+    `size_px` is the side the network was made for. `freeze_norm`: batch norm keeps its statistics
+    while training.
+    """
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    size_px: int = 224
+    freeze_norm: bool = False
+    head: nn.Linear
+
+    @abstractmethod
+    def features(self, pictures: Tensor) -> Tensor:
+        """The (N, F) that the head is applied to."""
+
+    @abstractmethod
+    def blocks(self) -> Sequence[nn.Module]:
+        """The parts from the input on, the head left out, for layer-wise rates."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Scores (N, outputs), before any softmax."""
+        return cast(Tensor, self.head(self.features(pictures)))
+
+    def train(self, mode: bool = True) -> Network:
+        """Training mode, with batch norm left alone where it is frozen."""
+        super().train(mode)
+        if mode and self.freeze_norm:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 or 0..255 float pictures (N, 3, side, side) as the network wants them."""
+        mean = torch.tensor(self.mean, device=pixels.device).view(1, 3, 1, 1) * 255.0
+        scale = 1.0 / (torch.tensor(self.std, device=pixels.device).view(1, 3, 1, 1) * 255.0)
+        return (pixels.float() - mean) * scale
+
+
+def build(
+    name: str, outputs: int, *, size_px: int = 0, pool: str = "mean", dropout: float = 0.2
+) -> Network:
+    """An untrained network with `outputs` scores, for pictures of `size_px` (0: its own size).
+
+    `pool` is "mean" or "max"; only MobileNetV2 knows both.
+    """
+    network = _choose(name, outputs, pool=pool, dropout=dropout)
+    side = size_px or network.size_px
+    network.size_px = side
+    with torch.no_grad():  # gives layers that wait for their input's size their weights
+        network.eval()(torch.zeros(1, 3, side, side))
+    return network
+
+
+def _choose(name: str, outputs: int, *, pool: str, dropout: float) -> Network:
+    match name:
+        case "mobilenet_v2":
+            from train.networks.mobilenet_v2 import MobileNetV2
+
+            return MobileNetV2(outputs, pool=pool, dropout=dropout)
+        case "swin_t":
+            from train.networks.swin_t import SwinT
+
+            return SwinT(outputs, dropout=dropout)
+        case "cnn":
+            from train.networks.cnn import Cnn
+
+            return Cnn(outputs)
+        case "dnn":
+            from train.networks.dnn import Dnn
+
+            return Dnn(outputs)
+    raise ValueError(f"no network {name!r}")

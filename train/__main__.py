@@ -1,0 +1,5 @@
+"""`python -m train DATA …`."""
+
+from train.cli import main
+
+main()

@@ -1,0 +1,186 @@
+"""From scores on pictures never trained on: temperature, thresholds, the out-of-distribution score.
+
+Arithmetic with numpy alone. Must not train or open pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sorter.domain import Policy, Taxonomy
+from train.config import Config
+from train.data import UNKNOWN
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a release carries beside its weights.
+
+    `unknown` weighs (1, own score, log-sum-exp, log of the largest probability) of the raw scores;
+    a logistic function of the sum is the out-of-distribution score.
+    """
+
+    temperature: float
+    bin_thresholds: tuple[float, ...]
+    unknown_threshold: float
+    unknown: tuple[float, float, float, float]
+
+    @property
+    def policy(self) -> Policy:
+        """The thresholds as the edge knows them."""
+        return Policy(self.bin_thresholds, self.unknown_threshold)
+
+
+def calibrate(
+    scores: NDArray[np.floating[Any]],
+    labels: NDArray[np.int64],
+    taxonomy: Taxonomy,
+    config: Config,
+) -> Calibration:
+    """Fit everything to raw scores (N, C or C + 1); `labels` holds `UNKNOWN` for no class."""
+    scores = np.asarray(scores, np.float64)
+    classes = len(taxonomy.items)
+    known = labels != UNKNOWN
+    temperature = fit_temperature(scores[known, :classes], labels[known])
+    unknown = _fit_unknown(scores, known, classes)
+    strangeness = unknown_score(scores, classes, unknown)
+    probabilities = softmax(scores[:, :classes] / temperature)
+    limit = float(np.quantile(strangeness[known], 1.0 - config.known_lost))
+    limit = min(1.0, limit + 1e-6)
+    thresholds = bin_thresholds(
+        probabilities[known], labels[known], strangeness[known] <= limit, taxonomy, config
+    )
+    return Calibration(temperature, thresholds, limit, unknown)
+
+
+def fit_temperature(scores: Array, labels: NDArray[np.int64]) -> float:
+    """The temperature of least negative log-likelihood (Guo et al., 2017), by golden section."""
+    rows = np.arange(len(labels))
+
+    def cost(log_t: float) -> float:
+        scaled = scores / np.exp(log_t)
+        return float((_log_sum_exp(scaled) - scaled[rows, labels]).mean())
+
+    low, high, ratio = np.log(0.1), np.log(10.0), (np.sqrt(5.0) - 1.0) / 2.0
+    for _ in range(60):
+        a, b = high - ratio * (high - low), low + ratio * (high - low)
+        if cost(a) < cost(b):
+            high = b
+        else:
+            low = a
+    return float(np.exp((low + high) / 2))
+
+
+def bin_thresholds(
+    probabilities: Array,
+    labels: NDArray[np.int64],
+    eligible: NDArray[np.bool_],
+    taxonomy: Taxonomy,
+    config: Config,
+) -> tuple[float, ...]:
+    """For each bin the lowest score above which at most `wrong_bin_rate` are wrong.
+
+    `eligible` pictures are those the out-of-distribution score would let pass. A bin that cannot
+    be told keeps a threshold that only its surest tenth passes.
+    """
+    bin_of = np.asarray(taxonomy.bin_indices())
+    in_bins = np.stack([probabilities[:, bin_of == b].sum(1) for b in range(len(taxonomy.bins))], 1)
+    placed, score = in_bins.argmax(1), in_bins.max(1)
+    result = []
+    for b in range(len(taxonomy.bins)):
+        mine = (placed == b) & eligible
+        if not mine.any():
+            result.append(max(config.min_threshold, 0.9))
+            continue
+        order = np.argsort(-score[mine], kind="stable")
+        sure = score[mine][order]
+        wrong = np.cumsum(bin_of[labels[mine][order]] != b)
+        rates = wrong / np.arange(1, len(sure) + 1)
+        fine = np.flatnonzero(rates <= config.wrong_bin_rate)
+        last = int(fine[-1]) if len(fine) else max(0, len(sure) // 10 - 1)
+        below = sure[last + 1] if last + 1 < len(sure) else 0.0
+        result.append(float(np.clip((sure[last] + below) / 2, config.min_threshold, 0.9999)))
+    return tuple(result)
+
+
+def unknown_score(
+    scores: NDArray[np.floating[Any]], classes: int, weights: tuple[float, ...]
+) -> Array:
+    """The out-of-distribution score in [0, 1] of each row of raw scores."""
+    return cast(
+        Array, 1.0 / (1.0 + np.exp(-_unknown_features(scores, classes) @ np.array(weights)))
+    )
+
+
+def softmax(scores: Array) -> Array:
+    """Along the last axis."""
+    return cast(Array, np.exp(scores - _log_sum_exp(scores)[:, None]))
+
+
+def from_json(text: str) -> Calibration:
+    """Read what `to_json` wrote."""
+    document = json.loads(text)
+    return Calibration(
+        document["temperature"],
+        tuple(document["bin_thresholds"]),
+        document["unknown_threshold"],
+        tuple(document["unknown"]),
+    )
+
+
+def to_json(calibration: Calibration) -> str:
+    """The values as JSON text."""
+    return json.dumps(
+        {
+            "temperature": calibration.temperature,
+            "bin_thresholds": list(calibration.bin_thresholds),
+            "unknown_threshold": calibration.unknown_threshold,
+            "unknown": list(calibration.unknown),
+        }
+    )
+
+
+def _unknown_features(scores: NDArray[np.floating[Any]], classes: int) -> Array:
+    inside = np.asarray(scores[:, :classes], np.float64)
+    whole = _log_sum_exp(inside)
+    own = scores[:, classes] if scores.shape[1] > classes else np.zeros(len(scores))
+    return np.stack([np.ones(len(scores)), own, whole, inside.max(1) - whole], 1)
+
+
+def _fit_unknown(
+    scores: Array, known: NDArray[np.bool_], classes: int
+) -> tuple[float, float, float, float]:
+    """Logistic regression, both kinds weighing the same; without strange pictures, an energy."""
+    features = _unknown_features(scores, classes)
+    if known.all():
+        energy = features[:, 2]
+        middle, spread = float(energy.mean()), float(energy.std()) or 1.0
+        # Two spreads below a usual picture's energy is even chance (Liu et al., 2020).
+        return ((middle - 2.0 * spread) / spread, 0.0, -1.0 / spread, 0.0)
+    mean, std = features.mean(0), features.std(0)
+    mean[0], std[0] = 0.0, 1.0
+    std[std < 1e-9] = 1.0
+    x = (features - mean) / std
+    y = (~known).astype(np.float64)
+    weight = np.where(known, 0.5 / known.mean(), 0.5 / (~known).mean())
+    w = np.zeros(4)
+    for _ in range(50):  # Newton's steps
+        p = 1.0 / (1.0 + np.exp(-x @ w))
+        gradient = x.T @ (weight * (p - y)) / len(y) + 1e-3 * w
+        curvature = (x * (weight * p * (1 - p))[:, None]).T @ x / len(y) + 1e-3 * np.eye(4)
+        w -= np.linalg.solve(curvature, gradient)
+    slope = w / std
+    slope[0] = w[0] - float((w[1:] * mean[1:] / std[1:]).sum())
+    return (float(slope[0]), float(slope[1]), float(slope[2]), float(slope[3]))
+
+
+def _log_sum_exp(scores: Array) -> Array:
+    top = scores.max(1)
+    return cast(Array, top + np.log(np.exp(scores - top[:, None]).sum(1)))

@@ -1,0 +1,61 @@
+"""Checkpoints: written whole or not at all, read without running anything in them.
+
+Owns the file form. A full disk while saving leaves the previous file as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sorter.errors import FolderError, ModelError
+
+FORMAT = 1
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write beside, fsync, rename. Raises FolderError where the disk refuses."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as stream:
+            torch.save({"format": FORMAT, **content}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
+        raise FolderError(f"{path}: not saved, the previous one is kept: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read one of our checkpoints, tensors on the CPU. Raises ModelError for anything else."""
+    content = load_tensors(path)
+    if content.get("format") != FORMAT:
+        raise ModelError(f"{path}: not a checkpoint of this version of sorter")
+    return content
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """Read any dictionary of tensors, ours or not. Raises ModelError; never runs its code."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path}: not a readable checkpoint: {first[:160]}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: holds no dictionary of weights")
+    return content

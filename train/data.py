@@ -1,0 +1,206 @@
+"""Labelled folders become numbered examples and one file of decoded pixels.
+
+Owns which pictures take part and the cache of decoded ones. Pictures come through `sorter.dataset`
+and `sorter.vision.images` alone, so that training sees what the edge sees. Must not change a
+picture (`augment`) and never writes into the data's own folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sorter.dataset import layout
+from sorter.domain import Taxonomy
+from sorter.errors import DataError, ImageError
+from sorter.vision import images
+
+VAL_SHARE = 0.1
+UNKNOWN = -1
+"""The label of a picture of none of the classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One picture. `role`: train, val, extra, final (the last training only) or unknown."""
+
+    path: Path
+    digest: str
+    label: int
+    source: str
+    group: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the pictures lie; `final` are pictures for the last training, never for folds."""
+
+    data: Path
+    extra: tuple[Path, ...] = ()
+    final: tuple[Path, ...] = ()
+    unknown: tuple[Path, ...] = ()
+    groups: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """All examples that could be read, in a fixed order, and the broken ones with the reason."""
+
+    examples: tuple[Example, ...]
+    broken: tuple[tuple[Path, str], ...]
+    taxonomy: Taxonomy
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The class index of each example, `UNKNOWN` for none."""
+        return np.array([e.label for e in self.examples], np.int64)
+
+    @property
+    def digest(self) -> str:
+        """Changes with any picture's content, label or role."""
+        lines = sorted(f"{e.role} {e.label} {e.digest}" for e in self.examples)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def rows(self, *roles: str) -> NDArray[np.int64]:
+        """The positions of the examples that have one of these roles."""
+        return np.array([i for i, e in enumerate(self.examples) if e.role in roles], np.int64)
+
+
+def gather(sources: Sources, taxonomy: Taxonomy, *, say: Callable[[str], None]) -> Corpus:
+    """Find every picture, hash it, check that it decodes, and give it a role.
+
+    A broken picture is said by name and left out. Raises DataError where nothing can be learnt.
+    """
+    found: list[tuple[layout.Sample, str]] = []
+    labelled = layout.read_labelled(sources.data, taxonomy)
+    found += [(s, s.split or "") for s in labelled]
+    for folders, role in ((sources.extra, "extra"), (sources.final, "final")):
+        found += [(s, role) for folder in folders for s in layout.read_extra(folder, taxonomy)]
+    for folder in sources.unknown:
+        found += [(s, "unknown") for s in layout.read_unknown(folder)]
+    groups = _read_groups(sources.groups) if sources.groups else {}
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
+        checked = list(pool.map(lambda pair: _check(pair[0].path), found))
+    examples, broken = [], []
+    for (sample, role), (digest, reason) in zip(found, checked, strict=True):
+        if reason:
+            broken.append((sample.path, reason))
+            say(f"left out {sample.path.name!r} in {sample.path.parent.name!r}: {reason}")
+            continue
+        group = sample.group or groups.get(os.path.realpath(sample.path), "") or digest
+        examples.append(Example(sample.path, digest, sample.index, sample.source, group, role))
+    if broken:
+        say(f"{len(broken)} broken pictures left out of {len(found)}")
+    examples = _split(examples)
+    _refuse_useless(examples, sources.data, taxonomy)
+    return Corpus(tuple(examples), tuple(broken), taxonomy)
+
+
+class Pixels:
+    """Decoded pictures of a corpus, (rows, side, side, 3) uint8 in one memory-mapped file."""
+
+    def __init__(self, corpus: Corpus, size_px: int, cache: Path) -> None:
+        key = hashlib.sha256(
+            "\n".join([f"1 {size_px}", *(e.digest for e in corpus.examples)]).encode()
+        ).hexdigest()[:32]
+        self.size_px = size_px
+        file = cache / "pixels" / f"{size_px}-{key}.npy"
+        if not file.is_file():
+            _decode_all(corpus, size_px, file)
+        self.array: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Copies of these rows."""
+        return np.ascontiguousarray(self.array[rows])
+
+
+def default_cache() -> Path:
+    """`$XDG_CACHE_HOME/sorter`, else `~/.cache/sorter`, else a folder for temporary files."""
+    from sorter.vision.compiled import default_cache_dir
+
+    return default_cache_dir() or Path(tempfile.gettempdir()) / "sorter-cache"
+
+
+def _check(path: Path) -> tuple[str, str]:
+    """The content's SHA-256 and, for a picture that is not whole, why."""
+    try:
+        data = images.read(path)
+        images.decode(data, 32)
+    except ImageError as error:
+        return "", str(error)
+    return hashlib.sha256(data).hexdigest(), ""
+
+
+def _read_groups(file: Path) -> dict[str, str]:
+    """Real path → group; paths in the file are relative to its folder."""
+    return {
+        os.path.realpath(file.parent / path): group
+        for path, group in layout.read_groups(file).items()
+    }
+
+
+def _split(examples: list[Example]) -> list[Example]:
+    """Give DATA without train/ and val/ a split that content decides, class by class.
+
+    Each class gives the tenth of its groups whose hash is lowest, at least one where it has four.
+    """
+    if all(e.role for e in examples):
+        return examples
+    held: set[tuple[int, str]] = set()
+    for label in sorted({e.label for e in examples if not e.role}):
+        groups = {e.group for e in examples if not e.role and e.label == label}
+        order = sorted(groups, key=lambda g: hashlib.sha256(g.encode()).hexdigest())
+        count = max(round(len(order) * VAL_SHARE), 1 if len(order) >= 4 else 0)
+        held |= {(label, group) for group in order[:count]}
+    return [
+        e if e.role else replace(e, role="val" if (e.label, e.group) in held else "train")
+        for e in examples
+    ]
+
+
+def _refuse_useless(examples: Sequence[Example], root: Path, taxonomy: Taxonomy) -> None:
+    have = Counter(e.label for e in examples if e.role in ("train", "extra", "final"))
+    if not any(e.role == "train" for e in examples):
+        raise DataError(
+            f"{root}: no picture to train on; expected DATA/train/<class>/ or DATA/<class>/"
+        )
+    if len(have) < 2:
+        raise DataError(f"{root}: pictures of one class only; nothing can be told apart")
+    for label in sorted({e.label for e in examples if e.role == "val"} - set(have)):
+        item = taxonomy.items[label]
+        raise DataError(f"{root}: class {item.code} ({item.name}) is in val and missing in train")
+
+
+def _decode_all(corpus: Corpus, size_px: int, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(f".{os.getpid()}.part")
+    shape = (len(corpus.examples), size_px, size_px, 3)
+    try:
+        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+
+        def fill(row: int) -> None:
+            try:
+                array[row] = images.load(corpus.examples[row].path, size_px).pixels
+            except ImageError as error:
+                path = corpus.examples[row].path
+                raise DataError(f"{path}: changed while it was read: {error}") from error
+
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
+            list(pool.map(fill, range(len(corpus.examples))))
+        array.flush()
+        part.replace(file)
+    except OSError as error:
+        raise DataError(f"{file.parent}: cannot keep decoded pictures: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""What the command line calls: plain values in, figures out.
+
+Owns the step from options to a run; everything else belongs to `run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sorter.errors import FolderError
+from sorter.taxonomy import default_taxonomy, read_taxonomy
+from train import release
+from train.config import make_config
+from train.data import Sources, default_cache
+from train.run import Paths, run
+
+
+def train(
+    *,
+    data: Path,
+    extra: tuple[Path, ...] = (),
+    final: tuple[Path, ...] = (),
+    unknown: tuple[Path, ...] = (),
+    groups: Path | None = None,
+    taxonomy: Path | None = None,
+    out: Path,
+    cache: Path | None = None,
+    oof: Path | None = None,
+    resume: bool = False,
+    preset: str = "release",
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Run a training; `settings` are fields of `train.config.Config`. The metrics come back.
+
+    Raises SorterError kinds for what a user can cause.
+    """
+    config = make_config(settings or {}, preset=preset)
+    _refuse_inside(out, [data, *extra, *final, *unknown], "--out")
+    if cache is not None:
+        _refuse_inside(cache, [data, *extra, *final, *unknown], "--cache")
+    words = read_taxonomy(taxonomy) if taxonomy else default_taxonomy()
+    sources = Sources(data, extra, final, unknown, groups)
+    return run(Paths(sources, out, cache or default_cache(), oof), words, config, resume=resume)
+
+
+def export(
+    *,
+    checkpoint: Path,
+    data: Path | None,
+    out: Path,
+    onnx: bool,
+    int8: bool,
+    max_drop: float,
+) -> dict[str, Any]:
+    """Convert a finished checkpoint again; the figures of the conversion come back."""
+    return {
+        "conversion": release.export_again(
+            checkpoint, data, out, onnx=onnx, int8=int8, max_drop=max_drop
+        )
+    }
+
+
+def _refuse_inside(folder: Path, sources: list[Path], option: str) -> None:
+    """Training never writes where it reads."""
+    whole = folder.resolve()
+    for source in sources:
+        if whole.is_relative_to(source.resolve()):
+            raise FolderError(f"{folder}: {option} lies inside the pictures' folder {source}")

@@ -1,0 +1,126 @@
+"""A run's figures: the edge's own evaluation of raw scores, over splits, folds and sources.
+
+Owns which pictures are judged together. What a figure means belongs to `sorter.vision.evaluate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sorter.domain import Prediction, Taxonomy
+from sorter.errors import DataError
+from sorter.vision import evaluate
+from train.calibrate import Calibration, softmax, unknown_score
+from train.data import UNKNOWN, Corpus
+from train.folds import OutOfFold
+
+KEYS = (
+    *("n", "label_accuracy", "bin_accuracy", "macro_f1", "ece", "coverage", "wrong_bin_rate"),
+    "unknown",
+)
+
+
+def predictions(
+    scores: NDArray[np.floating[Any]], classes: int, calibration: Calibration
+) -> list[Prediction]:
+    """Raw scores as the edge would see them."""
+    scores = np.asarray(scores, np.float64)
+    probabilities = softmax(scores[:, :classes] / calibration.temperature)
+    strange = unknown_score(scores, classes, calibration.unknown)
+    return [
+        Prediction(tuple(p), float(u)) for p, u in zip(probabilities.tolist(), strange, strict=True)
+    ]
+
+
+def judge(
+    scores: NDArray[np.floating[Any]],
+    labels: NDArray[np.int64],
+    taxonomy: Taxonomy,
+    calibration: Calibration,
+) -> dict[str, Any]:
+    """All figures on these pictures; those labelled `UNKNOWN` are judged as strange."""
+    known = labels != UNKNOWN
+    if not known.any():
+        return {"n": 0}
+    views = predictions(scores, len(taxonomy.items), calibration)
+    result = evaluate.evaluate(
+        labels[known].tolist(),
+        [v for v, k in zip(views, known, strict=True) if k],
+        taxonomy,
+        calibration.policy,
+        unknown=[v for v, k in zip(views, known, strict=True) if not k],
+    )
+    return evaluate.to_dict(result)
+
+
+def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dict[str, Any]:
+    """`grouped_folds` over the data's own pictures, with a spread; `other_sources` over the rest."""
+    labels = corpus.labels[out.rows]
+    roles = np.array([corpus.examples[i].role for i in out.rows])
+    sources = np.array([corpus.examples[i].source for i in out.rows])
+    strange = roles == "unknown"
+    result: dict[str, Any] = {}
+    mine = np.isin(roles, ("train", "val"))
+    taxonomy = corpus.taxonomy
+
+    def of(where: NDArray[np.bool_]) -> dict[str, Any]:
+        return judge(out.scores[where], labels[where], taxonomy, calibration)
+
+    if mine.any():
+        result["grouped_folds"] = of(mine | strange)
+        each = [of(mine & (out.fold == k)) for k in np.unique(out.fold[mine])]
+        for key in ("label_accuracy", "bin_accuracy"):
+            values = [e[key] for e in each]
+            result["grouped_folds"][f"{key}_spread"] = round(float(np.std(values)), 6)
+    other = roles == "extra"
+    if other.any():
+        result["other_sources"] = of(other | strange)
+        result["by_source"] = {
+            name: {k: v for k, v in of(other & (sources == name)).items() if k in KEYS}
+            for name in sorted(set(sources[other].tolist()))
+        }
+        for key in ("label_accuracy", "bin_accuracy"):
+            values = [v[key] for v in result["by_source"].values()]
+            result["other_sources"][f"{key}_mean_of_sources"] = round(float(np.mean(values)), 6)
+    return result
+
+
+def summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The few figures that go on a card."""
+    return {
+        name: {k: v for k, v in part.items() if k in KEYS or k.endswith(("_spread", "_of_sources"))}
+        for name, part in result.items()
+        if isinstance(part, dict) and "label_accuracy" in part
+    }
+
+
+def one_line(name: str, part: Mapping[str, Any]) -> str:
+    """Figures as a person reads them."""
+    if not part.get("n"):
+        return f"{name}: no pictures"
+    text = (
+        f"{name}: {part['n']} pictures, label {part['label_accuracy']:.2%}, bin "
+        f"{part['bin_accuracy']:.2%}, ECE {part['ece']:.3f}, sorted {part['coverage']:.1%} of which "
+        f"{part['wrong_bin_rate']:.2%} in a wrong bin"
+    )
+    if "unknown" in part:
+        strange = part["unknown"]
+        text += f"; {strange['n']} unknown: AUROC {strange['auroc']:.3f}, unsure {strange['unsure']:.1%}"
+    return text
+
+
+def read_scores(file: Path, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Scores and labels of an `oof.npz`. Raises DataError."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            scores, labels = stored["scores"], stored["labels"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{file}: holds no out-of-fold scores and labels") from error
+    if scores.ndim != 2 or scores.shape[1] not in (classes, classes + 1):
+        raise DataError(f"{file}: {scores.shape} scores do not fit {classes} classes")
+    return scores, labels

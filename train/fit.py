@@ -1,0 +1,404 @@
+"""Train a whole network: one loop that reads top to bottom, resumable at any step.
+
+Every random choice of a step comes from (seed, epoch, step), so a run that is killed and resumed
+ends with the same weights as one never killed. Owns the loop; what it shows comes from `sampling`
+and `augment`, what it aims at from `targets`.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from train import checkpoint
+from train.augment import augment
+from train.config import Config, recipe_digest
+from train.data import UNKNOWN, Corpus, Pixels
+from train.interrupt import Interrupt
+from train.machine import Machine
+from train.networks import Network
+from train.sampling import epoch_rows, random_stream
+from train.schedules import rate
+from train.targets import Targets, Teacher, loss, make_targets, mix
+
+Say = Callable[[str], None]
+Weights = dict[str, Tensor]
+_EVAL_BATCH = 64
+
+
+@dataclass
+class Job:
+    """What one training works on. `rows` are trained on, `val` judged after each epoch."""
+
+    corpus: Corpus
+    pixels: Pixels
+    eval_pixels: Pixels
+    rows: NDArray[np.int64]
+    val: NDArray[np.int64]
+    folder: Path
+    teacher: Teacher | None = None
+
+
+@dataclass
+class _State:
+    """Where the loop stands; all of it is in a checkpoint."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best: float = -1.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def fit(
+    network: Network,
+    job: Job,
+    config: Config,
+    machine: Machine,
+    *,
+    stop: Interrupt,
+    say: Say,
+    resume: bool = False,
+) -> list[dict[str, float]]:
+    """Train `network` in place and leave it with the weights to release; the history comes back.
+
+    Writes `last.pt` and `best.pt` into the job's folder. Raises KeyboardInterrupt after saving
+    when `stop` is set.
+    """
+    network.freeze_norm = config.freeze_norm
+    network.to(machine.device, memory_format=torch.channels_last)
+    start = {k: v.detach().clone() for k, v in network.state_dict().items()}
+    optimizer = _make_optimizer(network, config)
+    scaler = torch.amp.GradScaler(machine.device.type, enabled=machine.amp is torch.float16)
+    average = copy.deepcopy(start) if config.ema else None
+    state = _State()
+    last = job.folder / "last.pt"
+    if resume and last.is_file():
+        state = _restore(last, network, optimizer, scaler, start, average, config, machine)
+        say(f"resumed at epoch {state.epoch + 1}, step {state.step}")
+
+    def save() -> None:
+        if machine.rank == 0:
+            content = _content(state, network, optimizer, scaler, start, average, config)
+            checkpoint.save(last, content)
+
+    per_epoch = len(_batches(job, config, 0))
+    steps = config.epochs * per_epoch
+    split = 1
+    while state.epoch < config.epochs:
+        begun, first = time.perf_counter(), state.step
+        ticker = _Ticker(say)
+        network.train()
+        for pictures, targets in _prepared(job, config, machine, state.epoch, state.step):
+            at = state.epoch * per_epoch + state.step
+            for group in optimizer.param_groups:
+                group["lr"] = rate(at, steps, config, steps_per_epoch=per_epoch) * group["scale"]
+            torch.manual_seed(int(random_stream(config.seed, 4, at, machine.rank).integers(2**62)))
+            batch_loss, split = _step(
+                network, pictures, targets, optimizer, scaler, config, machine, split, say
+            )
+            _pull(network, start, optimizer, config)
+            if average is not None:
+                _follow(average, network.state_dict(), min(config.ema, (1 + at) / (10 + at)))
+            state.loss_sum += batch_loss
+            state.step += 1
+            ticker.show(state, config, per_epoch, config.batch * (state.step - first))
+            if stop.wanted:
+                save()
+                raise KeyboardInterrupt
+        machine.share_weights(network)
+        state.seconds += time.perf_counter() - begun
+        candidate = _candidate(network, start, average, config)
+        row = {"epoch": state.epoch + 1.0, "loss": state.loss_sum / per_epoch}
+        row["rate"] = float(optimizer.param_groups[0]["lr"])
+        row["pictures_per_s"] = config.batch * (per_epoch - first) / (time.perf_counter() - begun)
+        row |= _judge(network, candidate, job, machine)
+        state.history.append(row)
+        state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
+        better = row.get("val_top1", 0.0) >= state.best
+        state.best = max(state.best, row.get("val_top1", 0.0))
+        if better and machine.rank == 0:
+            checkpoint.save(job.folder / "best.pt", {"model": candidate, "epoch": state.epoch})
+        save()
+        say(_line(row, state, config))
+        machine.wait()
+    _load_final(network, start, average, job, config)
+    return state.history
+
+
+def predict(
+    network: Network, pixels: Pixels, rows: NDArray[np.int64], machine: Machine
+) -> NDArray[np.float32]:
+    """Scores (rows, outputs) before softmax, one plain pass a picture."""
+    network.to(machine.device).eval()
+    parts = [np.zeros((0, network.head.out_features), np.float32)]
+    with torch.inference_mode():
+        for at in range(0, len(rows), _EVAL_BATCH):
+            batch = torch.from_numpy(pixels.take(rows[at : at + _EVAL_BATCH])).to(machine.device)
+            scores = network(network.normalise(batch.permute(0, 3, 1, 2)))
+            parts.append(scores.float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def interpolate(start: Weights, end: Weights, share: float) -> Weights:
+    """`start` moved `share` of the way to `end` (WiSE-FT: Wortsman et al., 2022)."""
+    return {
+        k: v + (end[k] - v) * share if v.is_floating_point() else end[k] for k, v in start.items()
+    }
+
+
+def _batches(job: Job, config: Config, epoch: int) -> list[NDArray[np.int64]]:
+    rows = epoch_rows(job.corpus.examples, job.rows, config, epoch)
+    parts = [rows[i : i + config.batch] for i in range(0, len(rows), config.batch)]
+    # Batch norm cannot learn from one picture.
+    return parts[:-1] if len(parts) > 1 and len(parts[-1]) < max(2, config.batch // 4) else parts
+
+
+def _prepared(
+    job: Job, config: Config, machine: Machine, epoch: int, first: int
+) -> Iterator[tuple[Tensor, Targets]]:
+    """The epoch's batches from number `first` on, made a little ahead by other threads."""
+    batches = _batches(job, config, epoch)
+    side = config.train_px or config.size_px or job.eval_pixels.size_px
+    classes = len(job.corpus.taxonomy.items)
+    labels = job.corpus.labels
+
+    def make(step: int) -> tuple[Tensor, Targets]:
+        rows = batches[step][machine.rank :: machine.world]
+        stream = random_stream(config.seed, 3, epoch, step, machine.rank)
+        taught = job.teacher.view(rows) if job.teacher else None
+        targets = make_targets(labels[rows], classes, config, taught)
+        pictures = augment(job.pixels.take(rows), side, config, stream)
+        return mix(pictures, targets, config, stream)
+
+    workers = max(1, config.workers)
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        ahead: list[Future[tuple[Tensor, Targets]]] = []
+        for step in range(first, len(batches) + workers):
+            if step < len(batches):
+                ahead.append(pool.submit(make, step))
+            if step - first >= workers or step >= len(batches):
+                if not ahead:
+                    return
+                yield ahead.pop(0).result()
+
+
+def _step(
+    network: Network,
+    pictures: Tensor,
+    targets: Targets,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    config: Config,
+    machine: Machine,
+    split: int,
+    say: Say,
+) -> tuple[float, int]:
+    """One update; out of memory, the batch goes through in halves. The loss, and the split."""
+    while True:
+        optimizer.zero_grad(set_to_none=True)
+        try:
+            total = 0.0
+            size = -(-len(pictures) // split)
+            for at in range(0, len(pictures), size):
+                part = pictures[at : at + size].to(machine.device)
+                share = len(part) / len(pictures)
+                with machine.autocast():
+                    inside = network.normalise(part).contiguous(memory_format=torch.channels_last)
+                    scores = network(inside)
+                value = loss(scores, targets.part(slice(at, at + size)).to(machine.device), config)
+                scaler.scale(value * share).backward()
+                total += float(value.detach()) * share
+            break
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error) or split >= len(pictures):
+                raise
+            split *= 2
+            torch.cuda.empty_cache()
+            say(f"out of memory: {max(1, len(pictures) // split)} pictures at a time, same update")
+    scaler.unscale_(optimizer)
+    machine.share_gradients(network)
+    if config.clip:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+    scaler.step(optimizer)
+    scaler.update()
+    return total, split
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text
+
+
+def _make_optimizer(network: Network, config: Config) -> torch.optim.Optimizer:
+    """One rate a block, smaller towards the input; norms and biases do not decay."""
+    blocks: Sequence[Any] = [*network.blocks(), network.head]
+    groups = []
+    for depth, block in enumerate(reversed(blocks)):
+        scale = config.head_lr_scale if depth == 0 else config.layer_decay**depth
+        for decays in (True, False):
+            params = [p for p in block.parameters() if (p.ndim > 1) is decays]
+            if params:
+                decay = config.weight_decay if decays else 0.0
+                groups.append({"params": params, "weight_decay": decay, "scale": scale})
+    match config.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=config.lr)
+        case "adam":
+            return torch.optim.Adam(groups, lr=config.lr)
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+
+
+def _pull(
+    network: Network, start: Weights, optimizer: torch.optim.Optimizer, config: Config
+) -> None:
+    """L2-SP (Li et al., 2018), decoupled from the gradient as AdamW's decay is."""
+    if not config.l2sp:
+        return
+    lr = max(float(group["lr"]) for group in optimizer.param_groups)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if not name.startswith("head."):
+                parameter.add_(start[name] - parameter, alpha=min(1.0, lr * config.l2sp))
+
+
+def _follow(average: Weights, current: Weights, decay: float) -> None:
+    with torch.no_grad():
+        for name, value in average.items():
+            if value.is_floating_point():
+                value.lerp_(current[name], 1.0 - decay)
+            else:
+                value.copy_(current[name])
+
+
+def _candidate(
+    network: Network, start: Weights, average: Weights | None, config: Config
+) -> Weights:
+    """The weights that would be released now."""
+    tuned = average if average is not None else network.state_dict()
+    share = config.blend if config.stage == "both" else 1.0
+    return {k: v.detach().clone() for k, v in interpolate(start, tuned, share).items()}
+
+
+def _judge(network: Network, candidate: Weights, job: Job, machine: Machine) -> dict[str, float]:
+    """Validation accuracy of the candidate; the network keeps its own weights."""
+    val = job.val[job.corpus.labels[job.val] != UNKNOWN]
+    if not len(val):
+        return {}
+    own = {k: v.detach().clone() for k, v in network.state_dict().items()}
+    network.load_state_dict(candidate)
+    classes = len(job.corpus.taxonomy.items)
+    scores = predict(network, job.eval_pixels, val, machine)[:, :classes]
+    network.load_state_dict(own)
+    labels = job.corpus.labels[val]
+    bin_of = np.asarray(job.corpus.taxonomy.bin_indices())
+    probabilities = torch.softmax(torch.from_numpy(scores), 1).numpy()
+    in_bins = np.stack([probabilities[:, bin_of == b].sum(1) for b in np.unique(bin_of)], 1)
+    placed = np.unique(bin_of)[in_bins.argmax(1)]
+    return {
+        "val_top1": float((scores.argmax(1) == labels).mean()),
+        "val_bin": float((placed == bin_of[labels]).mean()),
+    }
+
+
+def _load_final(
+    network: Network, start: Weights, average: Weights | None, job: Job, config: Config
+) -> None:
+    best = job.folder / "best.pt"
+    if config.select == "best" and len(job.val) and best.is_file():
+        network.load_state_dict(checkpoint.load(best)["model"])
+        return
+    network.load_state_dict(_candidate(network, start, average, config))
+
+
+def _content(
+    state: _State,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    start: Weights,
+    average: Weights | None,
+    config: Config,
+) -> dict[str, Any]:
+    return {
+        "recipe": recipe_digest(config),
+        "model": network.state_dict(),
+        "start": start,
+        "average": average or {},
+        "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict(),
+        "epoch": state.epoch,
+        "step": state.step,
+        "loss_sum": state.loss_sum,
+        "best": state.best,
+        "seconds": state.seconds,
+        "history": state.history,
+    }
+
+
+def _restore(
+    file: Path,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    start: Weights,
+    average: Weights | None,
+    config: Config,
+    machine: Machine,
+) -> _State:
+    from sorter.errors import UsageError
+
+    content = checkpoint.load(file)
+    if content["recipe"] != recipe_digest(config):
+        raise UsageError(
+            f"{file}: made with other settings; resume with the same, or use a new --out"
+        )
+    network.load_state_dict(content["model"])
+    optimizer.load_state_dict(content["optimizer"])
+    scaler.load_state_dict(content["scaler"])
+    for target, stored in ((start, content["start"]), (average or {}, content["average"])):
+        for name, value in stored.items():
+            target[name] = value.to(machine.device)
+    names = ("epoch", "step", "loss_sum", "best", "history", "seconds")
+    return _State(**{name: content[name] for name in names})
+
+
+def _line(row: dict[str, float], state: _State, config: Config) -> str:
+    left = (config.epochs - state.epoch) * state.seconds / max(1, state.epoch)
+    text = f"epoch {state.epoch}/{config.epochs}  loss {row['loss']:.4f}"
+    if "val_top1" in row:
+        text += f"  val label {row['val_top1']:.2%} bin {row['val_bin']:.2%}"
+    return f"{text}  {row['pictures_per_s']:.0f} pictures/s  about {left / 60:.0f} min left"
+
+
+class _Ticker:
+    """A line every half minute inside a long epoch."""
+
+    def __init__(self, say: Say, every_s: float = 30.0) -> None:
+        self._say, self._every_s = say, every_s
+        self._begun = self._next = time.perf_counter()
+        self._next += every_s
+
+    def show(self, state: _State, config: Config, per_epoch: int, seen: int) -> None:
+        now = time.perf_counter()
+        if now < self._next:
+            return
+        self._next = now + self._every_s
+        speed = seen / (now - self._begun)
+        left = (per_epoch - state.step) * config.batch / speed
+        self._say(
+            f"epoch {state.epoch + 1}/{config.epochs}  step {state.step}/{per_epoch}  "
+            f"loss {state.loss_sum / state.step:.4f}  {speed:.0f} pictures/s  "
+            f"{left:.0f} s left in this epoch"
+        )

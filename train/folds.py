@@ -1,0 +1,151 @@
+"""Who is held out when: photograph groups and sources into folds, and the run over them.
+
+Owns the assignment. A group never lies in two folds; nothing held out is ever trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sorter.errors import DataError
+from train.config import Config
+from train.data import Corpus
+
+ALWAYS = -1
+"""The fold of an example that every training sees."""
+NEVER = -2
+"""The fold of an example that no training in folds sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """Raw scores of held-out pictures and where they stand in the corpus."""
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    fold: NDArray[np.int64]
+
+
+Train = Callable[[NDArray[np.int64], NDArray[np.int64], Path], NDArray[np.float32]]
+"""(rows to train on, rows to predict, folder) → raw scores of the latter."""
+
+
+def assign(corpus: Corpus, config: Config) -> NDArray[np.int64]:
+    """The fold of each example, `ALWAYS` or `NEVER`.
+
+    `folds` splits DATA by photograph group, class by class. `leave_one_source_out` holds out
+    whole sources of the extra pictures: spread over the same folds, or one at a time without
+    them. Sources of pictures of no class are spread in both. Final pictures are never used.
+    """
+    fold = np.full(len(corpus.examples), ALWAYS, np.int64)
+    families = _families(corpus)
+    if config.leave_one_source_out:
+        sizes = Counter(families[i] for i in corpus.rows("extra"))
+        if not sizes:
+            raise DataError(
+                "--leave-one-source-out needs --extra DIR with pictures of several sources"
+            )
+        count = config.folds or len(sizes)
+        _fill(fold, corpus.rows("extra"), families, _spread(sizes, count))
+    else:
+        count = config.folds
+    strange = corpus.rows("unknown")
+    placed = {families[i]: int(fold[i]) for i in corpus.rows("extra") if fold[i] >= 0}
+    rest = Counter(families[i] for i in strange if families[i] not in placed)
+    _fill(fold, strange, families, {**_spread(rest, count), **placed})
+    if config.folds:
+        by_class: dict[int, Counter[str]] = defaultdict(Counter)
+        for i in corpus.rows("train", "val"):
+            by_class[corpus.examples[i].label][corpus.examples[i].group] += 1
+        where: dict[str, int] = {}
+        for label in sorted(by_class):
+            fresh = Counter({g: n for g, n in by_class[label].items() if g not in where})
+            where |= _spread(fresh, count)
+        groups = [e.group for e in corpus.examples]
+        _fill(fold, corpus.rows("train", "val"), groups, where)
+        # A photograph that also lies in the extra pictures goes where its group goes.
+        for i in corpus.rows("extra"):
+            if groups[i] in where:
+                fold[i] = where[groups[i]]
+    fold[corpus.rows("final")] = NEVER
+    return fold
+
+
+def run_folds(
+    corpus: Corpus, config: Config, folder: Path, train: Train, *, say: Callable[[str], None]
+) -> OutOfFold:
+    """Train once a fold on the others and predict it; a finished fold is read, not repeated."""
+    fold = assign(corpus, config)
+    rows, scores = [], []
+    for k in range(int(fold.max()) + 1):
+        held = np.flatnonzero(fold == k)
+        seen = np.flatnonzero((fold != k) & (fold != NEVER))
+        if not len(held):
+            continue
+        file = folder / f"fold-{k}" / "scores.npy"
+        if file.is_file():
+            part = np.load(file, allow_pickle=False)
+        else:
+            names = sorted({corpus.examples[i].source for i in held if corpus.examples[i].source})
+            say(
+                f"fold {k + 1}/{int(fold.max()) + 1}: {len(seen)} to train on, {len(held)} held out"
+                + (f" ({', '.join(names)[:120]})" if names else "")
+            )
+            part = train(seen, held, file.parent)
+            np.save(file, part)
+        rows.append(held)
+        scores.append(part)
+    order = np.concatenate(rows)
+    return OutOfFold(order, np.concatenate(scores), fold[order])
+
+
+def save(file: Path, corpus: Corpus, out: OutOfFold) -> None:
+    """The out-of-fold scores with what is needed to judge them again."""
+    examples = [corpus.examples[i] for i in out.rows]
+    np.savez_compressed(
+        file,
+        scores=out.scores,
+        fold=out.fold,
+        labels=np.array([e.label for e in examples], np.int64),
+        digests=np.array([e.digest for e in examples]),
+        sources=np.array([e.source for e in examples]),
+        roles=np.array([e.role for e in examples]),
+        groups=np.array([e.group for e in examples]),
+    )
+
+
+def _families(corpus: Corpus) -> list[str]:
+    """Each example's source; of a strange one the extra source that its name begins with."""
+    known = sorted({corpus.examples[i].source for i in corpus.rows("extra")}, key=len, reverse=True)
+    return [
+        next((s for s in known if s and e.source.startswith(s)), e.source)
+        if e.role == "unknown"
+        else e.source
+        for e in corpus.examples
+    ]
+
+
+def _spread(sizes: Counter[str], count: int) -> dict[str, int]:
+    """Largest first onto the emptiest fold; equal sizes in an order that the name's hash gives."""
+    load = [0] * count
+    where: dict[str, int] = {}
+    order = sorted(sizes, key=lambda n: (-sizes[n], hashlib.sha256(n.encode()).hexdigest()))
+    for name in order:
+        k = load.index(min(load))
+        where[name] = k
+        load[k] += sizes[name]
+    return where
+
+
+def _fill(
+    fold: NDArray[np.int64], rows: Iterable[int], names: list[str], where: dict[str, int]
+) -> None:
+    for i in rows:
+        fold[i] = where[names[i]]

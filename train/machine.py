@@ -1,0 +1,143 @@
+"""What this machine computes with: device, threads, memory allocator, number format, processes.
+
+Owns choices that change how fast a run is, not what it learns. Must not know the data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from sorter.errors import UsageError
+from sorter.vision.cores import usable_cores
+from train.config import Config
+from train.networks import Network
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`amp` is None for plain float32. Process `rank` of `world`, both 0-based and 1 when alone."""
+
+    device: torch.device
+    amp: torch.dtype | None
+    rank: int = 0
+    world: int = 1
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The number format of the forward pass."""
+        if self.amp is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.amp)
+
+    def share_gradients(self, network: nn.Module) -> None:
+        """Average gradients over all processes."""
+        if self.world == 1:
+            return
+        grads = [p.grad for p in network.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in grads])
+        dist.all_reduce(flat)
+        flat /= self.world
+        at = 0
+        for grad in grads:
+            grad.copy_(flat[at : at + grad.numel()].view_as(grad))
+            at += grad.numel()
+
+    def share_weights(self, network: nn.Module) -> None:
+        """Every process continues with the first one's weights and statistics."""
+        if self.world > 1:
+            for tensor in network.state_dict().values():
+                dist.broadcast(tensor, 0)
+
+    def wait(self) -> None:
+        """Meet the other processes."""
+        if self.world > 1:
+            dist.barrier()
+
+
+@contextmanager
+def open_machine(config: Config) -> Iterator[Machine]:
+    """Set this process up; ends the process group, if `torchrun` asked for one."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device here; use --device cpu or auto")
+    wants_cuda = config.device != "cpu" and torch.cuda.is_available()
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if world > 1:
+        dist.init_process_group("nccl" if wants_cuda else "gloo")
+    device = torch.device("cuda", local) if wants_cuda else torch.device("cpu")
+    if wants_cuda:
+        torch.cuda.set_device(device)
+    else:
+        torch.set_num_threads(config.threads or max(1, usable_cores() // world))
+        torch.set_flush_denormal(True)
+        _keep_memory()
+    try:
+        yield Machine(device, None, rank, world)
+    finally:
+        if world > 1:
+            dist.destroy_process_group()
+
+
+def choose_amp(
+    machine: Machine, network: Network, config: Config, *, say: Callable[[str], None]
+) -> Machine:
+    """The machine with the number format that `config.amp` asks for; auto measures on a CPU."""
+    amp: torch.dtype | None = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.amp)
+    if config.amp == "auto":
+        if machine.device.type == "cuda":
+            amp = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+            say(f"mixed precision: {amp}")
+        elif machine.world == 1 and _has_bf16():
+            plain = _probe(machine, network, None)
+            short = _probe(machine, network, torch.bfloat16)
+            amp = torch.bfloat16 if short < plain else None
+            say(
+                f"a step of 8 takes {plain:.2f} s in float32, {short:.2f} s in bf16: using the quicker"
+            )
+        else:
+            say("float32, channels last: this processor has no bf16 instructions")
+    return Machine(machine.device, amp, machine.rank, machine.world)
+
+
+def _has_bf16() -> bool:
+    """bf16 without instructions for it was measured several times slower than float32."""
+    with contextlib.suppress(OSError):
+        with open("/proc/cpuinfo", errors="replace") as stream:  # noqa: PTH123
+            text = stream.read()
+        return any(flag in text for flag in ("avx512_bf16", "amx_bf16", " bf16", "avx_ne_convert"))
+    return False
+
+
+def _probe(machine: Machine, network: Network, amp: torch.dtype | None) -> float:
+    """Seconds of the better of two forward-and-backward passes of eight pictures."""
+    side = network.size_px
+    pictures = torch.zeros(8, 3, side, side).contiguous(memory_format=torch.channels_last)
+    times = []
+    network.train()
+    for _ in range(2):
+        begin = time.perf_counter()
+        with Machine(machine.device, amp).autocast():
+            total = network(pictures).float().sum()
+        total.backward()
+        times.append(time.perf_counter() - begin)
+    network.zero_grad()
+    return min(times)
+
+
+def _keep_memory() -> None:
+    """Keep freed memory: giving it back each step costs more than the arithmetic (glibc)."""
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

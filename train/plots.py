@@ -1,0 +1,151 @@
+"""The run's pictures: curves, confusion, reliability, and a page of the worst mistakes."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from sorter.errors import FolderError
+from sorter.vision import images
+from train.calibrate import Calibration, softmax
+from train.data import UNKNOWN, Corpus
+
+_WORST = 60
+_THUMB_PX = 128
+
+
+def draw(
+    folder: Path,
+    corpus: Corpus,
+    history: Sequence[dict[str, float]],
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    calibration: Calibration,
+) -> None:
+    """Write history.csv, curves.png, confusion.png, reliability.png, mistakes.html."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    labels = corpus.labels[rows]
+    known = labels != UNKNOWN
+    classes = len(corpus.taxonomy.items)
+    probabilities = softmax(
+        np.asarray(scores[known, :classes], np.float64) / calibration.temperature
+    )
+    try:
+        _write_history(folder / "history.csv", history)
+        _draw_curves(folder / "curves.png", history)
+        if known.any():
+            _draw_confusion(folder / "confusion.png", corpus, labels[known], probabilities)
+            _draw_reliability(folder / "reliability.png", labels[known], probabilities)
+        _write_mistakes(folder / "mistakes.html", corpus, rows[known], probabilities)
+    except OSError as error:
+        raise FolderError(f"{folder}: cannot write the plots: {error}") from error
+
+
+def _write_history(file: Path, history: Sequence[dict[str, float]]) -> None:
+    names = list(history[0]) if history else ["epoch", "loss", "rate"]
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, names)
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def _draw_curves(file: Path, history: Sequence[dict[str, float]]) -> None:
+    figure, axes = _figure(2, (9, 3.5))
+    epochs = [h["epoch"] for h in history]
+    axes[0].plot(epochs, [h["loss"] for h in history], marker=".")
+    axes[0].set(title="loss", xlabel="epoch")
+    for key, name in (("val_top1", "label"), ("val_bin", "bin")):
+        if history and key in history[0]:
+            axes[1].plot(epochs, [h[key] for h in history], marker=".", label=name)
+            axes[1].legend()
+    axes[1].set(title="validation accuracy", xlabel="epoch")
+    _save(figure, file)
+
+
+def _draw_confusion(
+    file: Path, corpus: Corpus, labels: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> None:
+    items = corpus.taxonomy.items
+    table = np.zeros((len(items), len(items)), np.int64)
+    np.add.at(table, (labels, probabilities.argmax(1)), 1)
+    side = 3 + 0.28 * len(items)
+    figure, (axis,) = _figure(1, (side, side))
+    axis.imshow(table / np.maximum(1, table.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
+    for t, p in zip(*np.nonzero(table), strict=True):
+        dark = table[t, p] > table[t].sum() / 2
+        axis.text(
+            p, t, table[t, p], ha="center", va="center", fontsize=7, color="w" if dark else "k"
+        )
+    names = [f"{i.code} {i.name}" for i in items]
+    axis.set_xticks(range(len(items)), [i.code for i in items], rotation=90, fontsize=7)
+    axis.set_yticks(range(len(items)), names, fontsize=7)
+    axis.set(xlabel="called", ylabel="is")
+    _save(figure, file)
+
+
+def _draw_reliability(
+    file: Path, labels: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> None:
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    slot = np.clip((confidence * 10).astype(int), 0, 9)
+    figure, (axis,) = _figure(1, (4, 4))
+    axis.plot([0, 1], [0, 1], color="0.7")
+    have = [s for s in range(10) if (slot == s).any()]
+    axis.plot(
+        [confidence[slot == s].mean() for s in have],
+        [right[slot == s].mean() for s in have],
+        marker="o",
+    )
+    axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
+    _save(figure, file)
+
+
+def _write_mistakes(
+    file: Path, corpus: Corpus, rows: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> None:
+    """The most confident wrong answers, as a page that needs no other file."""
+    labels = corpus.labels[rows]
+    called = probabilities.argmax(1)
+    wrong = np.flatnonzero(called != labels)
+    wrong = wrong[np.argsort(-probabilities[wrong, called[wrong]], kind="stable")][:_WORST]
+    cards = []
+    for i in wrong:
+        example = corpus.examples[rows[i]]
+        pixels = images.load(example.path, _THUMB_PX).pixels
+        data = base64.b64encode(simplejpeg.encode_jpeg(pixels, quality=80)).decode()
+        is_, says = corpus.taxonomy.items[labels[i]], corpus.taxonomy.items[called[i]]
+        name = f"{example.path.parent.name}/{example.path.name}"
+        cards.append(
+            f'<figure><img src="data:image/jpeg;base64,{data}" alt=""><figcaption>'
+            f"{html.escape(is_.name)} called <b>{html.escape(says.name)}</b> "
+            f"{probabilities[i, called[i]]:.0%}<br><small>{html.escape(name, quote=True)}</small>"
+            "</figcaption></figure>"
+        )
+    page = (
+        '<!doctype html><meta charset="utf-8"><title>Mistakes</title><style>body{font:14px '
+        "sans-serif;display:flex;flex-wrap:wrap}figure{width:150px;margin:8px}</style>"
+        f"<h1 style='width:100%'>{len(wrong)} worst mistakes of {len(labels)}</h1>{''.join(cards)}\n"
+    )
+    file.write_text(page, encoding="utf-8", errors="replace")
+
+
+def _figure(count: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    return figure, axes
+
+
+def _save(figure: Any, file: Path) -> None:
+    figure.savefig(file, dpi=110)

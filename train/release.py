@@ -1,0 +1,79 @@
+"""Export a finished checkpoint again, for example after a newer openvino.
+
+Owns reading a bundle's own checkpoint back; the conversion is `export`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sorter.errors import ModelError, UsageError
+from sorter.taxonomy import taxonomy_from_dict
+from train import checkpoint
+from train.calibrate import from_json
+from train.config import make_config
+from train.data import Pixels, Sources, default_cache, gather
+from train.export import Proof, export
+from train.networks import Network, build
+
+
+def export_again(
+    source: Path, data: Path | None, out: Path, *, onnx: bool, int8: bool, max_drop: float
+) -> dict[str, Any]:
+    """Write the bundle `out` from `source`: a `checkpoint.pt` or a run folder.
+
+    Raises ModelError, UsageError where there are no pictures to measure on, ExportError.
+    """
+    file = source / "bundle" / "checkpoint.pt" if source.is_dir() else source
+    content = checkpoint.load(file)
+    if "calibration" not in content:
+        raise ModelError(f"{file}: not calibrated yet; finish the run with sorter train --resume")
+    pictures = data or _run_data(file)
+    if pictures is None:
+        raise UsageError(f"{file}: name the pictures to measure on with --data DATA")
+    taxonomy = taxonomy_from_dict(json.loads(content["taxonomy"]), source=str(file))
+    config = replace(make_config(json.loads(content["config"])), int8=int8, max_drop=max_drop)
+    network = open_network(content, len(taxonomy.items))
+
+    def say(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    corpus = gather(Sources(pictures), taxonomy, say=say)
+    pixels = Pixels(corpus, network.size_px, default_cache())
+    rows, train_rows = corpus.rows("val"), corpus.rows("train")
+    if not len(rows):
+        rows = train_rows[:200]
+    step = max(1, len(train_rows) // config.calibration_size)
+    proof = Proof(pixels.take(rows), corpus.labels[rows], pixels.take(train_rows[::step]))
+    card = json.loads(content["card"])
+    calibration = from_json(content["calibration"])
+    return export(network, calibration, taxonomy, config, proof, out, card=card, say=say, onnx=onnx)
+
+
+def open_network(content: dict[str, Any], classes: int) -> Network:
+    """The network of a bundle's checkpoint, with its weights. Raises ModelError."""
+    try:
+        config = json.loads(content["config"])
+        outputs = len(content["model"]["head.bias"])
+        if outputs not in (classes, classes + 1):
+            raise ModelError(f"the checkpoint has {outputs} scores for {classes} classes")
+        network = build(
+            content["network"], outputs, size_px=content["size_px"], pool=config["pool"]
+        )
+        network.load_state_dict(content["model"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ModelError(f"not a checkpoint of a released network: {error}") from error
+    return network
+
+
+def _run_data(file: Path) -> Path | None:
+    """The pictures of the run whose bundle `file` lies in."""
+    config = file.parent.parent / "config.json"
+    try:
+        return Path(json.loads(config.read_text(encoding="utf-8"))["data"])
+    except (OSError, ValueError, KeyError):
+        return None

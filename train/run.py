@@ -1,0 +1,342 @@
+"""One training run from folders to a released bundle, read top to bottom.
+
+Owns the order of the stages and the run folder. Each stage lives in its own room.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sorter.domain import Taxonomy
+from sorter.errors import FolderError, UsageError
+from sorter.taxonomy import taxonomy_to_dict
+from train import checkpoint, figures, folds, plots
+from train.calibrate import calibrate, to_json
+from train.config import Config, to_dict
+from train.data import UNKNOWN, Corpus, Pixels, Sources, gather
+from train.export import Proof, export
+from train.features import read_features
+from train.fit import Job, fit, predict
+from train.head import fit_head
+from train.init import load_start
+from train.interrupt import Interrupt
+from train.machine import Machine, choose_amp, open_machine
+from train.networks import Network, build
+from train.sampling import random_stream, weights
+from train.targets import Teacher, make_targets
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where things lie: the pictures, the run's folder, the cache shared by runs."""
+
+    sources: Sources
+    out: Path
+    cache: Path
+    oof: Path | None = None
+
+
+class Log:
+    """Says a line on stderr and keeps it in the run's log; silent in all but the first process."""
+
+    def __init__(self, folder: Path, *, rank: int) -> None:
+        self._file = folder / "log.txt" if rank == 0 else None
+        self._begun = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        if self._file is None:
+            return
+        text = f"[{time.monotonic() - self._begun:7.1f} s] {line}\n"
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        with self._file.open("a", encoding="utf-8", errors="replace") as stream:
+            stream.write(text)
+
+
+def run(
+    paths: Paths, taxonomy: Taxonomy, config: Config, *, resume: bool = False
+) -> dict[str, Any]:
+    """Train, judge, calibrate, release. The run's metrics come back and are in `metrics.json`.
+
+    Raises DataError, UsageError, FolderError, ModelError, ExportError; KeyboardInterrupt after
+    saving when interrupted.
+    """
+    with open_machine(config) as machine, Interrupt() as stop:
+        _open_folder(paths.out, resume=resume, machine=machine)
+        say = Log(paths.out, rank=machine.rank)
+        return _Run(paths, taxonomy, config, machine, stop, say, resume).go()
+
+
+class _Run:
+    """The values that every stage of one run shares."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        taxonomy: Taxonomy,
+        config: Config,
+        machine: Machine,
+        stop: Interrupt,
+        say: Log,
+        resume: bool,
+    ) -> None:
+        self.paths, self.taxonomy, self.config = paths, taxonomy, config
+        self.machine, self.stop, self.say, self.resume = machine, stop, say, resume
+        self.begun = time.monotonic()
+
+    def go(self) -> dict[str, Any]:
+        """All stages in turn."""
+        paths, config, say = self.paths, self.config, self.say
+        self.corpus = corpus = gather(paths.sources, self.taxonomy, say=say)
+        if self.machine.rank == 0:
+            _write_json(paths.out / "config.json", _describe(paths, config, corpus))
+        counts = {r: len(corpus.rows(r)) for r in ("train", "val", "extra", "final", "unknown")}
+        say("pictures: " + ", ".join(f"{n} {role}" for role, n in counts.items() if n))
+        start = self._start_network()
+        side = start.size_px
+        self.eval_pixels = Pixels(corpus, side, paths.cache)
+        store = config.store_px or round((config.train_px or side) * 8 / 7)
+        needs_store = config.stage != "head" and config.augment != "none"
+        self.pixels = Pixels(corpus, store, paths.cache) if needs_store else self.eval_pixels
+        self.machine = choose_amp(self.machine, start, config, say=say)
+        teacher = Path(config.teacher) if config.teacher else None
+        classes = len(self.taxonomy.items)
+        self.teacher = Teacher(teacher, corpus.examples, classes) if teacher else None
+
+        out_of_fold = None
+        if config.folds or config.leave_one_source_out:
+            out_of_fold = folds.run_folds(corpus, config, paths.out, self._train_fold, say=say)
+            folds.save(paths.out / "oof.npz", corpus, out_of_fold)
+
+        # Without folds, strange pictures of some sources stay out, to set the threshold on.
+        held = _held_strange(corpus) if out_of_fold is None else np.zeros(0, np.int64)
+        seen = np.setdiff1d(corpus.rows("train", "extra", "final", "unknown"), held)
+        val = corpus.rows("val")
+        network, history = self._train(seen, val, paths.out)
+        judged = np.concatenate([val, held])
+        scores = predict(network, self.eval_pixels, judged, self.machine)
+        if self.machine.rank:
+            return {}
+
+        labels = corpus.labels
+        if out_of_fold is not None:
+            calibration = calibrate(
+                out_of_fold.scores, labels[out_of_fold.rows], self.taxonomy, config
+            )
+        elif paths.oof is not None:
+            stored = figures.read_scores(paths.oof, classes)
+            calibration = calibrate(*stored, self.taxonomy, config)
+        else:
+            say(
+                "warning: temperature and thresholds come from the validation split, which may "
+                "hold siblings of training pictures; use --folds 5 for honest ones"
+            )
+            calibration = calibrate(scores, labels[judged], self.taxonomy, config)
+        result: dict[str, Any] = {"calibration": json.loads(to_json(calibration))}
+        result["val"] = figures.judge(scores, labels[judged], self.taxonomy, calibration)
+        if out_of_fold is not None:
+            result |= figures.judge_folds(corpus, out_of_fold, calibration)
+        result["minutes"] = round((time.monotonic() - self.begun) / 60, 2)
+        _write_json(paths.out / "metrics.json", result)
+        say(figures.one_line("val", result["val"]))
+        for name in ("grouped_folds", "other_sources"):
+            if name in result:
+                say(figures.one_line(name, result[name]))
+        plots.draw(paths.out, corpus, history, judged, scores, calibration)
+        self._release(network, calibration, result)
+        return result
+
+    def _start_network(self) -> Network:
+        """A network with start weights; training copies it by building it anew."""
+        import torch
+
+        torch.manual_seed(self.config.seed)
+        outputs = len(self.taxonomy.items) + bool(len(self.corpus.rows("unknown")))
+        network = build(
+            self.config.network,
+            outputs,
+            size_px=self.config.size_px,
+            pool=self.config.pool,
+            dropout=self.config.dropout,
+        )
+        line = load_start(network, self.config.network, self.config.init, self.paths.cache)
+        self.say(line)
+        self.origin = line.removeprefix("start: ")
+        self.start = {k: v.clone() for k, v in network.state_dict().items()}
+        self.outputs = outputs
+        return network
+
+    def _train_fold(
+        self, seen: NDArray[np.int64], held: NDArray[np.int64], folder: Path
+    ) -> NDArray[np.float32]:
+        folder.mkdir(parents=True, exist_ok=True)
+        # The last weights, not the best: the held-out pictures must not choose.
+        network, _ = self._train(seen, held, folder, select="last")
+        return predict(network, self.eval_pixels, held, self.machine)
+
+    def _train(
+        self, seen: NDArray[np.int64], val: NDArray[np.int64], folder: Path, *, select: str = ""
+    ) -> tuple[Network, list[dict[str, float]]]:
+        """Head stage, then the whole net, from the start weights."""
+        config = replace(self.config, select=select or self.config.select)
+        network = build(
+            config.network,
+            self.outputs,
+            size_px=config.size_px,
+            pool=config.pool,
+            dropout=config.dropout,
+        )
+        network.load_state_dict(self.start)
+        network.to(self.machine.device)
+        if config.stage != "full":
+            self._train_head(network, seen)
+        history: list[dict[str, float]] = []
+        if config.stage != "head":
+            job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, folder, self.teacher)
+            history = fit(
+                network,
+                job,
+                config,
+                self.machine,
+                stop=self.stop,
+                say=self.say,
+                resume=self.resume,
+            )
+        elif self.machine.rank == 0:
+            content = {"model": network.state_dict(), "epoch": 0}
+            for name in ("last.pt", "best.pt"):
+                checkpoint.save(folder / name, content)
+        return network, history
+
+    def _train_head(self, network: Network, seen: NDArray[np.int64]) -> None:
+        config = replace(self.config, label_smoothing=0.0)
+        features = read_features(
+            network,
+            self.corpus,
+            self.eval_pixels,
+            seen,
+            self.machine,
+            self.paths.cache,
+            say=self.say,
+        )
+        begun = time.monotonic()
+        labels = self.corpus.labels[seen]
+        taught = self.teacher.view(seen) if self.teacher else None
+        targets = make_targets(labels, len(self.taxonomy.items), config, taught)
+        weight = np.ones(len(seen))
+        for kind in (labels != UNKNOWN, labels == UNKNOWN):
+            if kind.any():
+                part = weights([self.corpus.examples[r] for r in seen[kind]], config)
+                weight[kind] = part / part.mean()
+        fit_head(network.head, features, targets, weight, config)
+        self.say(f"head on cached features: {time.monotonic() - begun:.1f} s")
+
+    def _release(self, network: Network, calibration: Any, result: dict[str, Any]) -> None:
+        corpus, config = self.corpus, self.config
+        rows = corpus.rows("val")
+        if not len(rows):
+            rows = corpus.rows("train")[:200]
+        proof = Proof(
+            self.eval_pixels.take(rows),
+            corpus.labels[rows],
+            self.eval_pixels.take(_calibration_rows(corpus, config)),
+        )
+        card = _card(corpus, config, self.origin, result)
+        result["conversion"] = export(
+            network,
+            calibration,
+            self.taxonomy,
+            config,
+            proof,
+            self.paths.out / "bundle",
+            card=card,
+            say=self.say,
+        )
+        _write_json(self.paths.out / "metrics.json", result)
+        self.say(f"bundle: {self.paths.out / 'bundle'}")
+
+
+def _open_folder(out: Path, *, resume: bool, machine: Machine) -> None:
+    if machine.rank == 0:
+        begun = [*out.glob("last.pt"), *out.glob("fold-*"), *out.glob("bundle")]
+        if begun and not resume:
+            raise UsageError(f"{out}: holds a run already; add --resume, or name another --out")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderError(f"{out}: cannot make the run folder: {error.strerror}") from error
+    machine.wait()
+
+
+def _held_strange(corpus: Corpus) -> NDArray[np.int64]:
+    """Strange pictures of every fifth source, by name."""
+    rows = corpus.rows("unknown")
+    sources = sorted({corpus.examples[i].source for i in rows})[2::5]
+    return np.array([i for i in rows if corpus.examples[i].source in sources], np.int64)
+
+
+def _calibration_rows(corpus: Corpus, config: Config) -> NDArray[np.int64]:
+    """Training pictures for INT8 ranges: as many of each class as can be."""
+    rows = corpus.rows("train", "extra", "final")
+    labels = corpus.labels[rows]
+    stream = random_stream(config.seed, 5)
+    each = max(1, config.calibration_size // max(1, len(set(labels.tolist()))))
+    chosen = [
+        stream.permutation(rows[labels == label])[:each] for label in sorted(set(labels.tolist()))
+    ]
+    return np.concatenate(chosen)
+
+
+def _describe(paths: Paths, config: Config, corpus: Corpus) -> dict[str, Any]:
+    sources = paths.sources
+    return {
+        "config": to_dict(config),
+        "taxonomy": taxonomy_to_dict(corpus.taxonomy),
+        "data": str(sources.data),
+        "extra": [str(p) for p in sources.extra],
+        "final": [str(p) for p in sources.final],
+        "unknown": [str(p) for p in sources.unknown],
+        "groups": str(sources.groups or ""),
+        "data_digest": corpus.digest,
+    }
+
+
+def _card(corpus: Corpus, config: Config, origin: str, result: dict[str, Any]) -> dict[str, Any]:
+    """What a release says of itself; no path of this machine."""
+    recipe = {**to_dict(config), "init": origin, "teacher": Path(config.teacher).name}
+    packages = ("torch", "torchvision", "openvino", "nncf", "numpy", "pillow", "sorter")
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "source"
+    counts = {r: len(corpus.rows(r)) for r in ("train", "val", "extra", "final", "unknown")}
+    return {
+        "network": config.network,
+        "data_digest": corpus.digest,
+        "pictures": counts,
+        "broken": len(corpus.broken),
+        "recipe": recipe,
+        "seed": config.seed,
+        "versions": versions,
+        "figures": figures.summary(result),
+    }
+
+
+def _write_json(file: Path, content: Any) -> None:
+    part = file.with_suffix(".part")
+    try:
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        raise FolderError(f"{file}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,120 @@
+"""What a batch should be answered with: soft labels, their smoothing and mixing, a teacher's view.
+
+Owns targets and the loss on them. Must not touch the network or choose pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  # torch's own convention
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sorter.errors import DataError
+from train.config import Config
+from train.data import UNKNOWN, Example
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """`classes` (N, C): rows sum to a picture's weight. `strange` (N,): 1 for no known class."""
+
+    classes: Tensor
+    strange: Tensor
+
+    def part(self, where: slice) -> Targets:
+        """The targets of some of the rows."""
+        return Targets(self.classes[where], self.strange[where])
+
+    def to(self, device: torch.device) -> Targets:
+        """The same on another device."""
+        return Targets(self.classes.to(device), self.strange.to(device))
+
+
+class Teacher:
+    """Another model's class probabilities by picture content, from an `.npz` file.
+
+    The file holds `digests` (N,) SHA-256 texts and `probabilities` (N, C).
+    """
+
+    def __init__(self, file: Path, examples: Sequence[Example], classes: int) -> None:
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                digests, values = stored["digests"], stored["probabilities"]
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{file}: not a teacher's file (digests, probabilities)") from error
+        if values.ndim != 2 or values.shape != (len(digests), classes):
+            raise DataError(
+                f"{file}: shape {values.shape} does not give {classes} classes a picture"
+            )
+        place = {str(d): i for i, d in enumerate(digests)}
+        rows = np.array([place.get(e.digest, -1) for e in examples])
+        self.known = rows >= 0
+        self.values = values.astype(np.float32)[np.maximum(rows, 0)]
+
+    def view(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Whether the teacher saw each picture, and its probabilities."""
+        return self.known[rows], self.values[rows]
+
+
+def make_targets(
+    labels: NDArray[np.int64],
+    classes: int,
+    config: Config,
+    taught: tuple[NDArray[np.bool_], NDArray[np.float32]] | None = None,
+) -> Targets:
+    """Targets of pictures with these labels (`UNKNOWN` for none of the classes)."""
+    strange = labels == UNKNOWN
+    hard = np.full((len(labels), classes), config.label_smoothing / classes, np.float32)
+    hard[np.arange(len(labels)), np.maximum(labels, 0)] += 1.0 - config.label_smoothing
+    hard[strange] = 1.0 / classes
+    if taught is not None:
+        seen, view = taught
+        weight = np.where(seen, config.teacher_weight, 0.0).astype(np.float32)[:, None]
+        hard = (1.0 - weight) * hard + weight * view
+    hard[strange] *= config.exposure
+    return Targets(torch.from_numpy(hard), torch.from_numpy(strange.astype(np.float32)))
+
+
+def mix(
+    batch: Tensor, targets: Targets, config: Config, stream: np.random.Generator
+) -> tuple[Tensor, Targets]:
+    """Mixup (Zhang et al., 2018) or CutMix (Yun et al., 2019) within the batch, or neither."""
+    use_cut = config.cutmix > 0 and (config.mixup <= 0 or stream.random() < 0.5)
+    strength = config.cutmix if use_cut else config.mixup
+    if strength <= 0:
+        return batch, targets
+    share = float(stream.beta(strength, strength))
+    partner = torch.from_numpy(stream.permutation(len(batch)))
+    if use_cut:
+        side = batch.shape[-1]
+        cut = int(side * (1.0 - share) ** 0.5)
+        y, x = stream.integers(0, side, 2)
+        top, bottom = max(0, y - cut // 2), min(side, y + cut // 2)
+        left, right = max(0, x - cut // 2), min(side, x + cut // 2)
+        batch[:, :, top:bottom, left:right] = batch[partner][:, :, top:bottom, left:right]
+        share = 1.0 - (bottom - top) * (right - left) / side**2
+    else:
+        batch = batch * share + batch[partner] * (1.0 - share)
+    return batch, Targets(
+        targets.classes * share + targets.classes[partner] * (1.0 - share),
+        targets.strange * share + targets.strange[partner] * (1.0 - share),
+    )
+
+
+def loss(scores: Tensor, targets: Targets, config: Config) -> Tensor:
+    """Mean over pictures of cross-entropy, plus, where there is such a score, of strangeness."""
+    classes = targets.classes.shape[1]
+    scores = scores.float()
+    entropy = -(targets.classes * F.log_softmax(scores[:, :classes], 1)).sum(1)
+    if scores.shape[1] > classes:
+        strange = F.binary_cross_entropy_with_logits(
+            scores[:, classes], targets.strange, reduction="none"
+        )
+        entropy = entropy + config.unknown_loss * strange
+    return entropy.mean()
