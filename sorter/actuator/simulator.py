@@ -252,6 +252,8 @@ class Simulator:
 
     def _restart(self, now: float) -> None:
         self._device.power_off()
+        while self._socket.read():  # what was said to the device before is lost with it
+            pass
         self._inward.clear()
         self._outward.clear()
         self._partial = b""

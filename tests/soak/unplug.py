@@ -19,6 +19,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 
 from sorter.actuator.device import Device, Kept
 from sorter.actuator.link import Link
@@ -33,7 +34,7 @@ class Strict(Device):
     """A device that counts each GO heard before a hand-shake, and each movement."""
 
     ungreeted = 0
-    moves: Counter[int] = Counter()
+    moves: ClassVar[Counter[int]] = Counter()
 
     def _go(self, sid: str, n: int, bin_number: int, now: float) -> None:
         if not self._greeted:
