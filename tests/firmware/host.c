@@ -96,7 +96,7 @@ static int run(void) {
             sprintf(boot, "b%d", ++boots);
             moving = 0;
             ws1_start("sim1", boot, "sim", 4, kept_sid, kept_mark, now);
-        } else if (!strncmp(text, "ram", 3)) {
+        } else if (!strncmp(text, "lose", 4)) {
             kept_sid[0] = 0;
         } else if (!strncmp(text, "at ", 3)) {
             uint32_t until = (uint32_t)strtoul(text + 3, 0, 10);
