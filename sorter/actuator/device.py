@@ -8,54 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Protocol
 
+from sorter.actuator.memory import Memory
 from sorter.actuator.protocol import Garbage, command_decoder, encode
 from sorter.domain import Answer, Command, Reply, Verb
 
 SILENCE_S = 3.0
 NAKS_PER_S = 2
 FIRMWARE = "sim1"
-
-
-class Memory(Protocol):
-    """What survives a reset: the session id and the highest number ever started."""
-
-    def load(self) -> tuple[str, int] | None:
-        """The last saved pair, or None if it is lost."""
-
-    def save(self, sid: str, mark: int) -> None:
-        """Keep the pair; durable when this returns."""
-
-
-class Ram:
-    """A device without EEPROM forgets at each reset."""
-
-    def load(self) -> tuple[str, int] | None:
-        """Nothing: a boot asks only after a reset."""
-        return None
-
-    def save(self, sid: str, mark: int) -> None:
-        """Nothing is kept beyond the running device's own variables."""
-
-
-class Kept:
-    """EEPROM without a file: survives a reset of the device, not the end of the process."""
-
-    def __init__(self) -> None:
-        self._pair: tuple[str, int] | None = None
-
-    def load(self) -> tuple[str, int] | None:
-        """The last pair saved."""
-        return self._pair
-
-    def save(self, sid: str, mark: int) -> None:
-        """Keep the pair."""
-        self._pair = (sid, mark)
-
-    def lose(self) -> None:
-        """Forget the pair, as when the chip is changed."""
-        self._pair = None
 
 
 Report = Callable[[str, int | None, int | None], None]

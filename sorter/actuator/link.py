@@ -14,6 +14,8 @@ from math import inf
 from typing import Protocol
 
 from sorter.actuator.errand import Errand
+from sorter.actuator.plain import PlainLink
+from sorter.actuator.serialport import Port, open_port
 from sorter.actuator.session import Session
 from sorter.actuator.timing import Timing
 from sorter.domain import Delivery, LinkStatus, Movement, Verb
@@ -42,22 +44,12 @@ class Actuator(Protocol):
         """Let go of the port and end the thread, within a second."""
 
 
-class Pipe(Protocol):
-    """The part of `serialport.Port` that a link uses."""
-
-    def read(self, wait_s: float, *, wanted_room: bool = False) -> bytes: ...
-    def write(self, data: bytes) -> int: ...
-    def wake(self) -> None: ...
-    def is_current(self) -> bool: ...
-    def close(self) -> None: ...
-
-
 class Link:
     """A WS1 device behind `open_pipe`, which opens the port by its stable name each time."""
 
     def __init__(
         self,
-        open_pipe: Callable[[], Pipe],
+        open_pipe: Callable[[], Port],
         *,
         bins: int = 4,
         device: str | None = None,
@@ -71,7 +63,7 @@ class Link:
         self._news = threading.Condition()
         self._turn = threading.Lock()  # one command at a time, whoever calls
         self._session: Session | None = None
-        self._pipe: Pipe | None = None
+        self._pipe: Port | None = None
         self._backlog = b""
         self._backlog_since = 0.0
         self._status = LinkStatus(False, "closed", "not started")
@@ -124,6 +116,11 @@ class Link:
     def clear(self) -> Movement:
         """Clear a fault; moves nothing."""
         return self._order(Verb.CLEAR)
+
+    @property
+    def misfit(self) -> str:
+        """Why the device that answers is not accepted; empty while that is not so."""
+        return self._session.misfit if self._session else ""
 
     def stop(self) -> None:
         """See Actuator. Does not wait for a command under way."""
@@ -220,7 +217,7 @@ class Link:
             backoff_s = min(backoff_s * 2, self._timing.backoff_longest_s)
         self._set_status(session, "closed by this program")
 
-    def _serve(self, session: Session, pipe: Pipe) -> bool:
+    def _serve(self, session: Session, pipe: Port) -> bool:
         """Talk over `pipe` until it fails or `close`; True if hands were shaken on it."""
         was_ready = False
         with self._news:
@@ -293,11 +290,7 @@ def open_actuator(
     timing: Timing | None = None,
 ) -> Actuator:
     """The actuator on `port` (a path or a pyserial URL), not started. UsageError if impossible."""
-    from sorter.actuator.serialport import open_port
-
     if protocol == "plain":
-        from sorter.actuator.plain import PlainLink
-
         return PlainLink(lambda: open_port(port), bins=bins, alphabet=plain_bytes, timing=timing)
     if protocol != "ws1":
         raise UsageError(f"protocol {protocol!r}: choose ws1 or plain")

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sorter.actuator.link import Pipe
+from sorter.actuator.serialport import Port
 from sorter.actuator.timing import Timing
 from sorter.domain import Delivery, LinkStatus, Movement
 from sorter.errors import PortError, SorterError, UsageError
@@ -26,7 +26,7 @@ class PlainLink:
 
     def __init__(
         self,
-        open_pipe: Callable[[], Pipe],
+        open_pipe: Callable[[], Port],
         *,
         bins: int = 4,
         alphabet: str = "123456789",
@@ -41,7 +41,7 @@ class PlainLink:
         self._alphabet, self._bins, self._settle_s = alphabet, bins, settle_s
         self._timing, self._clock = timing or Timing(), clock
         self._lock = threading.Lock()
-        self._pipe: Pipe | None = None
+        self._pipe: Port | None = None
         self._boot = ""
         self._failed = ""
         self._used: set[int] = set()
@@ -120,7 +120,7 @@ class PlainLink:
             backoff_s = min(backoff_s * 2, self._timing.backoff_longest_s)
         self._status = LinkStatus(False, "closed", "closed by this program")
 
-    def _serve(self, pipe: Pipe) -> None:
+    def _serve(self, pipe: Port) -> None:
         why = "closed by this program"
         try:
             if self._closing.wait(self._settle_s):

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sorter.actuator.link import Pipe
 from sorter.actuator.protocol import Garbage, encode, reply_decoder
+from sorter.actuator.serialport import Port
 from sorter.domain import Answer, Command, Reply, Verb
 
 
@@ -39,7 +39,7 @@ _STATES = {
 
 
 def probe(
-    pipe: Pipe,
+    pipe: Port,
     *,
     boot_wait_s: float = 3.0,
     answer_wait_s: float = 2.0,
@@ -107,7 +107,7 @@ def _silence(heard: bytes, garbage: int) -> str:
     return f"something sends bytes without whole lines (it said {what}): is it 115200 baud, 8N1?"
 
 
-def watch(pipe: Pipe, *, until: Callable[[], bool], beat: bool) -> Iterator[Reply | Garbage]:
+def watch(pipe: Port, *, until: Callable[[], bool], beat: bool) -> Iterator[Reply | Garbage]:
     """Every message that arrives, as it comes, until `until()`; with `beat` it stays awake."""
     decoder = reply_decoder()
     beat_at, beats = 0.0, 0

@@ -7,7 +7,6 @@ that one command is outstanding at most. Bytes come in through `received` and go
 
 from __future__ import annotations
 
-from enum import StrEnum
 from math import inf
 
 from sorter.actuator.errand import Errand
@@ -19,26 +18,18 @@ from sorter.actuator.protocol import (
     encode,
     reply_decoder,
 )
+from sorter.actuator.state import State
 from sorter.actuator.timing import Timing
 from sorter.domain import Answer, Command, Delivery, LinkStatus, Movement, Reply, Verb
 from sorter.errors import UsageError
-
-
-class State(StrEnum):
-    """Where the connection stands; only READY may move."""
-
-    CLOSED = "closed"
-    WAITING = "waiting"
-    GREETING = "greeting"
-    READY = "ready"
-    FAULT = "fault"
 
 
 class Session:
     """Survives re-opening: `opened` and `lost` bracket each life of the port.
 
     `sid` is the journal's id, `next_n` a number above every one ever sent under it. `device` is
-    the only name to accept, any if None. `broken`, once set, says why the port must be closed.
+    the only name to accept, any if None. `broken`, once set, says why the port must be closed;
+    `misfit` says the same where the device answers but is not one to be moved by this journal.
     """
 
     def __init__(
@@ -56,16 +47,15 @@ class Session:
             raise UsageError(f"next number {next_n}: must be 1 to {NUMBER_MAX}")
         self.timing = timing or Timing()
         self.state = State.CLOSED
-        self.boot = self.name = self.detail = self.broken = ""
+        self.boot = self.name = self.detail = self.broken = self.misfit = ""
         self.errand: Errand | None = None
         self.foreign = self.garbage = 0
+        self._ours = False  # the device has taken this session
         self._sid, self._next, self._bins, self._device = sid, next_n, bins, device
         self._decoder = reply_decoder()
         self._out = bytearray()
         self._beat = self._unanswered = 0
         self._hello_at = self._hello_until = self._beat_at = inf
-
-    # What the driver calls.
 
     def opened(self, now: float) -> None:
         """The port is open: an Arduino is restarting now, so listen before speaking."""
@@ -130,16 +120,13 @@ class Session:
     @property
     def status(self) -> LinkStatus:
         """For people."""
-        return LinkStatus(
-            self.state is State.READY, self.state.value, self.detail, self.boot, self.name
-        )
-
-    # What a caller may ask; `Movement` at once where nothing was written.
+        ready = self.state is State.READY
+        return LinkStatus(ready, self.state.value, self.detail, self.boot, self.name)
 
     def move(
         self, n: int, bin_number: int, *, boot: str, deadline: float, now: float
     ) -> Errand | Movement:
-        """Begin to move for `n`, at most once."""
+        """Begin to move for `n`, at most once; a Movement at once where nothing was written."""
         why = self._objection(boot)
         if not why and now > deadline:
             why = "too late: the deadline has passed"
@@ -167,7 +154,7 @@ class Session:
         command = Command(Verb.QUERY, (str(n),))
         self.errand = Errand(command, timing=self.timing, send=self._send, boot=boot)
         self._next = max(self._next, n + 1)
-        if self.state in (State.READY, State.FAULT):
+        if self.state in (State.READY, State.FAULT) and self._ours:
             self.errand.boot = self.boot
             self.errand.start(now)
         else:
@@ -193,8 +180,6 @@ class Session:
     def stop(self) -> None:
         """Stop the device now, whatever else is going on."""
         self._out[:0] = STOP_BYTE
-
-    # Rules.
 
     def _objection(self, boot: str) -> str:
         if self.state is not State.READY:
@@ -230,7 +215,7 @@ class Session:
     def _booted(self, reply: Reply, now: float) -> None:
         protocol, _, boot, name, _, _, _ = reply.fields
         if protocol != "WS1":
-            self._break(f"the device speaks {protocol!r}, not WS1")
+            self._refuse(f"the device speaks {protocol!r}, not WS1")
         elif self._is_expected(name) and (boot != self.boot or self.state is State.WAITING):
             self._greet("the device started", now)
 
@@ -241,12 +226,13 @@ class Session:
         if self.state is not State.GREETING and boot == self.boot:
             return  # a repeated answer to a hand-shake that is over
         if mark.isdigit() and sid == self._sid and int(mark) >= self._next:
-            self._break(
+            self._refuse(
                 f"device {name!r} has already used number {mark} of this journal, which is only "
                 f"at {self._next}: the journal is an old copy; begin a new one"
             )
             return
-        if sid != self._sid or mark == "-":
+        self._ours = sid == self._sid and mark != "-"
+        if not self._ours and device_state != "FAULT":
             self.detail = f"device {name!r} is {device_state} and keeps another station's session"
             self._hello_until = now + self.timing.hello_for_s
             return
@@ -257,10 +243,11 @@ class Session:
             return
         self._hello_at = self._hello_until = inf
         self._beat_at = now + self.timing.beat_every_s
+        self.misfit = ""
         self._enter(State.READY, f"device {name!r} ready")
         if device_state == "FAULT":
             self._fault("the device is in FAULT", now)
-        if self.errand:
+        if self.errand and self._ours:
             self.errand.hold(now)
             self.errand.resume(boot, now)
 
@@ -274,7 +261,8 @@ class Session:
 
     def _fault(self, why: str, now: float) -> None:
         self._enter(State.FAULT, why + "; look at the machine, then clear or reset it")
-        if self.errand and self.errand.command.verb in (Verb.GO, Verb.QUERY):
+        # A device of another session would answer about that session's numbers.
+        if self.errand and self._ours and self.errand.command.verb in (Verb.GO, Verb.QUERY):
             self.errand.hold(now)
             self.errand.resume(self.boot, now)
 
@@ -294,12 +282,16 @@ class Session:
     def _is_expected(self, name: str) -> bool:
         if self._device is None or name == self._device:
             return True
-        self._break(f"the device calls itself {name!r}, not {self._device!r}")
+        self._refuse(f"the device calls itself {name!r}, not {self._device!r}")
         return False
 
     def _break(self, why: str) -> None:
         self.broken = why
         self._enter(State.CLOSED, why)
+
+    def _refuse(self, why: str) -> None:
+        self.misfit = why
+        self._break(why)
 
     def _enter(self, state: State, detail: str) -> None:
         self.state, self.detail = state, detail

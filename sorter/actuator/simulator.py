@@ -7,20 +7,20 @@ device, and the log of events that serves as witness. Rules of the protocol are 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import select
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from random import Random
-from typing import IO, Protocol
+from typing import Protocol
 
-from sorter.actuator.device import Device, Memory
+from sorter.actuator.device import Device
+from sorter.actuator.eventlog import EventLog
 from sorter.actuator.faults import Faults, Line, apply, stray_reply
+from sorter.actuator.memory import Memory
 from sorter.errors import FolderError, UsageError
 
 
@@ -36,52 +36,6 @@ class Socket(Protocol):
     def unplug(self) -> None: ...
     def plug(self) -> None: ...
     def close(self) -> None: ...
-
-
-class EventLog:
-    """One JSON line an event, flushed at once; `move` is written when the movement starts."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._file: IO[str] | None = None
-        if path is not None:
-            try:
-                self._file = path.open("a", encoding="utf-8")
-            except OSError as error:
-                raise FolderError(f"log {path}: {error.strerror}; choose another --log") from error
-
-    def __call__(self, event: str, n: int | None, bin_number: int | None) -> None:
-        if self._file:
-            at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-            print(
-                json.dumps({"t": at, "event": event, "n": n, "bin": bin_number}),
-                file=self._file,
-                flush=True,
-            )
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file:
-            self._file.close()
-
-
-class FileMemory:
-    """EEPROM as a small file, replaced whole at each save: it survives the simulator too."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def load(self) -> tuple[str, int] | None:
-        """See device.Memory; a damaged or missing file is a lost memory."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
-            return str(kept["sid"]), int(kept["hwm"])
-        return None
-
-    def save(self, sid: str, mark: int) -> None:
-        """See device.Memory."""
-        fresh = self._path.with_name(self._path.name + ".new")
-        fresh.write_text(json.dumps({"sid": sid, "hwm": mark}), encoding="utf-8")
-        fresh.replace(self._path)
 
 
 class Simulator:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorter.domain import Delivery
-from sorter.errors import ActuatorError, FolderError, HandshakeError, UsageError
+from sorter.errors import ActuatorError, FolderError, HandshakeError, SorterError, UsageError
 
 if TYPE_CHECKING:
     from sorter.actuator.link import Link
@@ -36,7 +36,13 @@ def register(app: typer.Typer) -> None:
 
 
 @group.command()
-def ping(port: Serial, as_json: Json = False) -> None:
+def ping(
+    port: Serial,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for a start message, then for an answer.")
+    ] = 3.0,
+    as_json: Json = False,
+) -> None:
     """Say what is on a port. Moves nothing and leaves the device's session alone.
 
     Example: sorter actuator ping --serial /dev/ttyACM0
@@ -46,7 +52,7 @@ def ping(port: Serial, as_json: Json = False) -> None:
 
     pipe = open_port(port)
     try:
-        found = probe(pipe)
+        found = probe(pipe, boot_wait_s=wait, answer_wait_s=max(wait, 0.5))
     finally:
         pipe.close()
     if as_json:
@@ -208,9 +214,10 @@ def simulate(
 
     Example: sorter actuator simulate --link ./gate --log moves.jsonl --fault drop=0.1
     """
-    from sorter.actuator.device import Kept, Ram
+    from sorter.actuator.eventlog import EventLog
+    from sorter.actuator.memory import FileMemory, Kept, Ram
     from sorter.actuator.protocol import SID_PATTERN
-    from sorter.actuator.simulator import EventLog, FileMemory, Simulator
+    from sorter.actuator.simulator import Simulator
     from sorter.actuator.sockets import PtySocket, TcpSocket
 
     if link is not None and tcp is not None:
@@ -219,21 +226,27 @@ def simulate(
         raise UsageError("--eeprom and --ram exclude each other")
     if not SID_PATTERN.fullmatch(name) or len(name) > 12:
         raise UsageError(f"--name {name!r}: 1 to 12 letters, digits, '.', '_' or '-'")
+    memory = FileMemory(eeprom) if eeprom else Ram() if ram else Kept()
+    witness = EventLog(log)
     socket = PtySocket(link) if tcp is None else TcpSocket(tcp)
-    machine = Simulator(
-        socket,
-        memory=FileMemory(eeprom) if eeprom else Ram() if ram else Kept(),
-        words=fault or (),
-        log=EventLog(log),
-        control=control,
-        name=name,
-        bins=bins,
-        move_s=move_ms / 1000,
-        boot_s=boot_ms / 1000,
-        reset_on_open=reset_on_open,
-        seed=seed,
-        tell=lambda text: typer.echo(text, err=True),
-    )
+    try:
+        machine = Simulator(
+            socket,
+            memory=memory,
+            words=fault or (),
+            log=witness,
+            control=control,
+            name=name,
+            bins=bins,
+            move_s=move_ms / 1000,
+            boot_s=boot_ms / 1000,
+            reset_on_open=reset_on_open,
+            seed=seed,
+            tell=lambda text: typer.echo(text, err=True),
+        )
+    except SorterError:
+        socket.close()
+        raise
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: machine.stop())
     typer.echo(socket.name)
@@ -278,9 +291,13 @@ def _connect(port: str, device: str | None, bins: int, *, accept_fault: bool = F
     link = Link(lambda: open_port(port), bins=bins, device=device)
     link.start(f"cli-{secrets.token_hex(4)}", 1)
     until = time.monotonic() + 8.0
-    while time.monotonic() < until:
+    while time.monotonic() < until and not link.misfit:
         if link.wait_until_ready(0.1) or (accept_fault and link.status().state == "fault"):
             return link
+        if link.status().state == "fault":
+            break
     last = link.status()
     link.close()
+    if link.misfit:
+        raise HandshakeError(f"{port}: {link.misfit}")
     raise HandshakeError(f"{port}: not ready to move ({last.state}): {last.detail}")

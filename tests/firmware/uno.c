@@ -95,9 +95,14 @@ static int look_at_stdin(void) {
 }
 
 static void look_at_servo(void) {
-    static unsigned before = 0;
+    static unsigned before = 0, last = 0;
     unsigned pulse = avr->data[OCR1AL] | (unsigned)avr->data[OCR1AL + 1] << 8;
     if (!(avr->data[TCCR1A] & 0x80)) pulse = 0;
+    /* Two looks must agree: one may fall between the writes of the two bytes. */
+    if (pulse != last) {
+        last = pulse;
+        return;
+    }
     if (pulse == before) return;
     before = pulse;
     if (pulse)

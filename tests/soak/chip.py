@@ -10,7 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.test_firmware import test_silence_in_mid_movement_is_measured_on_the_chip_s_own_clock
+from tests.test_firmware_chip import (
+    test_silence_in_mid_movement_is_measured_on_the_chip_s_own_clock,
+)
 
 
 def main() -> int:

@@ -12,7 +12,8 @@ import argparse
 import sys
 from random import Random
 
-from sorter.actuator.device import Device, Ram
+from sorter.actuator.device import Device
+from sorter.actuator.memory import Ram
 from sorter.actuator.protocol import COMMAND_LIMIT, REPLY_LIMIT, seal
 from sorter.actuator.session import Session
 

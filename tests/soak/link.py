@@ -17,10 +17,12 @@ from dataclasses import dataclass, field
 from math import inf
 from random import Random
 
-from sorter.actuator.device import Device, Kept, Ram
+from sorter.actuator.device import Device
 from sorter.actuator.errand import Errand
 from sorter.actuator.faults import Faults, Line, stray_reply
-from sorter.actuator.session import Session, State
+from sorter.actuator.memory import Kept, Ram
+from sorter.actuator.session import Session
+from sorter.actuator.state import State
 from sorter.domain import Delivery, Movement, Verb
 
 ROUGH = Faults(

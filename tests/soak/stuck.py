@@ -17,8 +17,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from sorter.actuator.link import Link, Pipe
-from sorter.actuator.serialport import open_port
+from sorter.actuator.link import Link
+from sorter.actuator.serialport import Port, open_port
 from sorter.domain import Delivery
 
 
@@ -27,7 +27,7 @@ class Timed:
 
     longest_s = 0.0
 
-    def __init__(self, port: Pipe) -> None:
+    def __init__(self, port: Port) -> None:
         self._port = port
 
     def read(self, wait_s: float, *, wanted_room: bool = False) -> bytes:

@@ -21,8 +21,9 @@ from pathlib import Path
 from random import Random
 from typing import ClassVar
 
-from sorter.actuator.device import Device, Kept
+from sorter.actuator.device import Device
 from sorter.actuator.link import Link
+from sorter.actuator.memory import Kept
 from sorter.actuator.serialport import open_port
 from sorter.actuator.simulator import Simulator
 from sorter.actuator.sockets import PtySocket
