@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sorter.actuator.device import Kept
+from sorter.actuator.eventlog import EventLog
 from sorter.actuator.link import Actuator, open_actuator
-from sorter.actuator.simulator import EventLog, Simulator
+from sorter.actuator.memory import Kept
+from sorter.actuator.simulator import Simulator
 from sorter.actuator.sockets import PtySocket
 from sorter.demo.pictures import Camera, Shot
 from sorter.domain import ItemState
