@@ -120,7 +120,7 @@ class Live_:  # noqa: N801 - `Live` is rich's.
         gates = [
             Panel(
                 Text(str(self._bins[b.key]), justify="center"),
-                title=b.name_zh if self._chinese else b.name,
+                title=Text(b.name_zh if self._chinese else b.name),
                 border_style="green" if newest is not None and b.key == newest.key else "dim",
                 width=20,
             )
