@@ -117,7 +117,7 @@ class Config:
     int8: bool = True
     max_drop: float = 0.5
     calibration_size: int = 300
-    int8_skip: str = "0,1,2"
+    int8_skip: int = 6
 
     # The machine: changes how fast, not what.
     device: str = "auto"

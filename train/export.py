@@ -241,7 +241,7 @@ def _quantize(
             dataset,
             subset_size=size,
             preset=nncf.QuantizationPreset.MIXED,
-            ignored_scope=_kept_whole(config),
+            ignored_scope=_kept_whole(model, config),
         )
     _save_ir(small, file, notes)
     got = _classify(folder, "int8", proof.pixels)
@@ -261,7 +261,7 @@ def _quantize(
                 max_drop=config.max_drop / 100,
                 drop_type=nncf.DropType.ABSOLUTE,
                 subset_size=size,
-                ignored_scope=_kept_whole(config),
+                ignored_scope=_kept_whole(model, config),
                 preset=nncf.QuantizationPreset.MIXED,
             )
         _save_ir(small, file, notes)
@@ -281,14 +281,13 @@ def _quantize(
     }
 
 
-def _kept_whole(config: Config) -> Any:
-    """The blocks that stay in floating point: see `_compress` for what is odd about them."""
+def _kept_whole(model: Any, config: Config) -> Any:
+    """The first convolutions stay in floating point: see `_compress` for what is odd about them."""
     import nncf
 
-    blocks = [b for b in config.int8_skip.replace(" ", "").split(",") if b]
-    if not blocks or config.network != "mobilenet_v2":
-        return nncf.IgnoredScope()
-    return nncf.IgnoredScope(patterns=[rf".*backbone\.({'|'.join(blocks)})[./].*"], validate=False)
+    kinds = ("Convolution", "GroupConvolution")
+    names = [n.get_friendly_name() for n in model.get_ordered_ops() if n.get_type_name() in kinds]
+    return nncf.IgnoredScope(names=names[: config.int8_skip])
 
 
 def _validate(compiled: Any, rows: Any) -> tuple[float, None]:

@@ -1,10 +1,266 @@
-"""`sorter classify`: not written yet."""
+"""`sorter classify`: pictures in, one row a picture out.
+
+Parses, wires vision to report, and prints; decides nothing about pictures or rows.
+"""
 
 from __future__ import annotations
 
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+from sorter.domain import Outcome, Policy, Status, Taxonomy
+from sorter.errors import FolderError, UsageError
+
+if TYPE_CHECKING:
+    from sorter.report.rows import RowFile
+
+
+class Precision(StrEnum):
+    """Which of a bundle's networks to run."""
+
+    INT8 = "int8"
+    FP16 = "fp16"
+
+
+class Language(StrEnum):
+    """Which names of classes and bins to show."""
+
+    EN = "en"
+    ZH = "zh"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A path whose row an earlier run finished, and its line in each report."""
+
+    path: Path
+    lines: tuple[str, ...]
+
+
+Formatter = Callable[[Outcome], str]
 
 
 def register(app: typer.Typer) -> None:
-    """Add this module's commands to `app`."""
-    del app
+    """Add `classify` to `app`."""
+    app.command("classify")(classify)
+
+
+def classify(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...", help="Pictures and folders of pictures.", show_default=False
+        ),
+    ],
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="F", help="Write rows to this CSV file.")
+    ] = None,
+    jsonl: Annotated[
+        Path | None, typer.Option("--jsonl", metavar="F", help="Write JSON lines to this file.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive/--flat", help="Look into folders inside folders.")
+    ] = True,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Keep the rows that F already holds; retry its errors."),
+    ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", metavar="DIR", help="Model folder.", show_default="the one that ships"
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="Which network of the model to run.")
+    ] = Precision.INT8,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--min-confidence",
+            metavar="P",
+            min=0.0,
+            max=1.0,
+            help="Bin confidence below which a picture is unsure.",
+            show_default="the model's own, per bin",
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=0, max=1000, help="Classes listed a row.")] = 3,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", min=1, max=1024, help="Worker threads.", show_default="the usable cores"
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int, typer.Option("--max-pixels", min=1, help="Refuse larger pictures unopened.")
+    ] = 200_000_000,
+    lang: Annotated[
+        Language, typer.Option("--lang", help="Names of classes and bins.")
+    ] = Language.EN,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no closing table.")
+    ] = False,
+) -> None:
+    """Classify pictures: a row for every file that looks like one, failures included.
+
+    Rows come in the order of their paths. Without --csv, --jsonl or --json they are printed.
+    Files and folders whose names start with a dot, and links to folders, are skipped.
+    Exit code 1: done, but some pictures could not be read.
+
+    Example: sorter classify photos/ --csv out.csv --resume
+    """
+    for path in paths:
+        if not path.exists() and not path.is_symlink():
+            raise FolderError(f"{_shown(path)}: no such file or folder")
+    if resume and csv is None and jsonl is None:
+        raise UsageError("--resume needs a report to go on with: --csv F or --jsonl F")
+    if csv is not None and jsonl is not None and csv.absolute() == jsonl.absolute():
+        raise UsageError(f"{_shown(csv)}: --csv and --jsonl need two files")
+
+    from dataclasses import replace
+
+    from sorter.report import csv as csv_report
+    from sorter.report import jsonl as jsonl_report
+    from sorter.vision import batch, images
+    from sorter.vision.bundle import default_bundle, open_bundle
+    from sorter.vision.decide import with_min_confidence
+
+    bundle = open_bundle(model or default_bundle())
+    policy = replace(bundle.policy, top=top)
+    if min_confidence is not None:
+        policy = with_min_confidence(policy, min_confidence)
+
+    with ExitStack() as stack:
+        reports: list[tuple[RowFile, Formatter]] = []
+        if csv is not None:
+            file = stack.enter_context(csv_report.open_csv(csv, resume=resume))
+            reports.append((file, lambda o: csv_report.to_line(o, lang=lang)))
+        if jsonl is not None:
+            file = stack.enter_context(jsonl_report.open_jsonl(jsonl, resume=resume))
+            reports.append((file, lambda o: jsonl_report.to_line(o, lang=lang)))
+        show: Formatter | None = None
+        if json:
+            show = lambda o: jsonl_report.to_line(o, lang=lang)  # noqa: E731
+        elif not reports:
+            show = lambda o: _readable(o, lang)  # noqa: E731
+
+        listing = images.find(paths, recursive=recursive)
+        items = _mark_kept(listing, [file for file, _ in reports]) if resume else listing
+        tally = _Tally(bundle.taxonomy, policy, lang)
+        results = stack.enter_context(
+            closing(
+                batch.classify_rest(
+                    items,
+                    bundle,
+                    precision=precision.value,
+                    policy=policy,
+                    jobs=jobs,
+                    max_pixels=max_pixels,
+                )
+            )
+        )
+        progress = None
+        if not quiet and sys.stderr.isatty() and show is None:
+            from sorter.cli.progress import Progress
+
+            progress = stack.enter_context(
+                Progress(lambda: sum(1 for _ in images.find(paths, recursive=recursive)))
+            )
+        for result in results:
+            if isinstance(result, _Kept):
+                for (file, _), line in zip(reports, result.lines, strict=True):
+                    file.write(line)
+                tally.kept += 1
+            else:
+                for file, formatter in reports:
+                    file.write(formatter(result))
+                if show is not None:
+                    sys.stdout.write(show(result))
+                    sys.stdout.flush()
+                tally.add(result)
+            if progress is not None:
+                progress.advance()
+    if not quiet:
+        sys.stderr.write(tally.table())
+    if tally.errors:
+        raise typer.Exit(1)
+
+
+def _mark_kept(paths: Iterable[Path], files: list[RowFile]) -> Iterator[Path | _Kept]:
+    """Each path, or its finished rows where every report has one."""
+    for path in paths:
+        lines = [file.finished(str(path)) for file in files]
+        whole = tuple(line for line in lines if line is not None)
+        yield _Kept(path, whole) if len(whole) == len(files) else path
+
+
+def _readable(outcome: Outcome, lang: Language) -> str:
+    """One line for a person: status, bin, label and the name last, so that columns line up."""
+    decision = outcome.decision
+    if decision is None:
+        return f"{outcome.status:<7} {_shown(outcome.path)}: {_escaped(outcome.error)}\n"
+    zh = lang is Language.ZH
+    place = decision.bin.name_zh if zh else decision.bin.name
+    label = decision.label.name_zh if zh else decision.label.name
+    why = f"  ({decision.reason.value.replace('_', ' ')})" if decision.reason else ""
+    return (
+        f"{outcome.status:<7} {place:<11} {decision.bin_confidence:4.2f}  "
+        f"{label:<20} {decision.confidence:4.2f}  {_shown(outcome.path)}{why}\n"
+    )
+
+
+def _shown(path: Path) -> str:
+    return _escaped(str(path))
+
+
+def _escaped(text: str) -> str:
+    from sorter.report.text import escape
+
+    return escape(text)
+
+
+class _Tally:
+    """Counts for the closing table."""
+
+    def __init__(self, taxonomy: Taxonomy, policy: Policy, lang: Language) -> None:
+        self.kept = 0
+        self.errors = 0
+        self._taxonomy = taxonomy
+        self._policy = policy
+        self._lang = lang
+        self._sorted: Counter[str] = Counter()
+        self._unsure: Counter[str] = Counter()
+        self._begun = time.monotonic()
+
+    def add(self, outcome: Outcome) -> None:
+        if outcome.decision is None:
+            self.errors += 1
+        elif outcome.status is Status.SORTED:
+            self._sorted[outcome.decision.bin.key] += 1
+        else:
+            self._unsure[outcome.decision.bin.key] += 1
+
+    def table(self) -> str:
+        """Lines for the terminal: a row a bin, then the totals."""
+        names = [b.name_zh if self._lang is Language.ZH else b.name for b in self._taxonomy.bins]
+        width = max(map(len, [*names, "bin"]))
+        lines = [f"{'bin':<{width}}  sorted  unsure"]
+        for b, name in zip(self._taxonomy.bins, names, strict=True):
+            lines.append(f"{name:<{width}}  {self._sorted[b.key]:6d}  {self._unsure[b.key]:6d}")
+        done = self._sorted.total() + self._unsure.total() + self.errors
+        seconds = time.monotonic() - self._begun
+        rate = f", {done / seconds:.0f} a second" if seconds > 0.5 and done else ""
+        kept = f", {self.kept} kept from before" if self.kept else ""
+        lines.append(f"{done} pictures in {seconds:.1f} s{rate}; {self.errors} errors{kept}")
+        return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, cast
@@ -27,6 +27,7 @@ WINDOW = 64
 """Pictures begun and not yet given back, a worker: one slow picture does not idle the others."""
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 def classify(
@@ -37,7 +38,7 @@ def classify(
     policy: Policy | None = None,
     jobs: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """One Outcome for each of `paths`, in their order, while they are being worked on.
 
     `policy` defaults to the bundle's, `jobs` (worker threads) to the cores this process may use.
@@ -59,21 +60,58 @@ def classify_rest(
     policy: Policy | None = None,
     jobs: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
-) -> Iterator[Outcome | T]:
+) -> Generator[Outcome | T, None, None]:
     """As `classify`; an item that is no Path is passed through in its place, as it is."""
     jobs = max(1, jobs or usable_cores())
-    classifier = Classifier(
-        bundle,
-        precision=precision,
-        threads=jobs,
-        streams=jobs,
-        cache_dir=default_cache_dir(),
-    )
+    classifier = open_classifier(bundle, precision=precision, jobs=jobs)
     rule = policy or bundle.policy
+    return run(items, classifier, bundle, policy=rule, jobs=jobs, max_pixels=max_pixels)
+
+
+def open_classifier(bundle: Bundle, *, precision: str, jobs: int) -> Classifier:
+    """A classifier that `jobs` workers share, each on a core of its own."""
+    return Classifier(
+        bundle, precision=precision, threads=jobs, streams=jobs, cache_dir=default_cache_dir()
+    )
+
+
+def run(
+    items: Iterable[Path | T],
+    classifier: Classifier,
+    bundle: Bundle,
+    *,
+    policy: Policy,
+    jobs: int,
+    max_pixels: int = images.MAX_PIXELS,
+) -> Generator[Outcome | T, None, None]:
+    """As `classify_rest`, with a classifier that is there already."""
 
     def work(path: Path) -> Outcome:
-        return classify_one(path, classifier, bundle, rule, max_pixels=max_pixels)
+        return classify_one(path, classifier, bundle, policy, max_pixels=max_pixels)
 
+    return _in_order(items, work, jobs)
+
+
+def predict(
+    paths: Iterable[Path],
+    bundle: Bundle,
+    *,
+    precision: str = "int8",
+    jobs: int | None = None,
+    max_pixels: int = images.MAX_PIXELS,
+) -> Generator[Prediction | ImageError, None, None]:
+    """What the network says of each of `paths`, undecided, in order; an error as a value."""
+    jobs = max(1, jobs or usable_cores())
+    classifier = open_classifier(bundle, precision=precision, jobs=jobs)
+
+    def work(path: Path) -> Prediction | ImageError:
+        try:
+            picture = images.load(path, bundle.size_px, max_pixels=max_pixels)
+        except ImageError as error:
+            return error
+        return _ask(classifier, picture)
+
+    items = cast("Iterable[Path | Prediction | ImageError]", paths)
     return _in_order(items, work, jobs)
 
 
@@ -85,11 +123,9 @@ def classify_one(
     try:
         picture = images.load(path, bundle.size_px, max_pixels=max_pixels)
     except ImageError as error:
-        elapsed = (time.perf_counter() - begun) * 1000
-        return Outcome(path=path, status=Status.ERROR, elapsed_ms=elapsed, error=str(error))
-    probabilities, unknown = classifier.predict(picture.pixels[None])
-    prediction = Prediction(tuple(probabilities[0].tolist()), float(unknown[0]))
-    decision = decide(prediction, bundle.taxonomy, policy)
+        elapsed_ms = (time.perf_counter() - begun) * 1000
+        return Outcome(path=path, status=Status.ERROR, elapsed_ms=elapsed_ms, error=str(error))
+    decision = decide(_ask(classifier, picture), bundle.taxonomy, policy)
     return Outcome(
         path=path,
         status=decision.status,
@@ -100,15 +136,19 @@ def classify_one(
     )
 
 
+def _ask(classifier: Classifier, picture: images.Picture) -> Prediction:
+    probabilities, unknown = classifier.predict(picture.pixels[None])
+    return Prediction(tuple(probabilities[0].tolist()), float(unknown[0]))
+
+
 def _in_order(
-    items: Iterable[Path | T], work: Callable[[Path], Outcome], jobs: int
-) -> Iterator[Outcome | T]:
+    items: Iterable[Path | T], work: Callable[[Path], R], jobs: int
+) -> Generator[R | T, None, None]:
     """Run `work` on `jobs` threads; results in the order of `items`, at most a window ahead."""
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="sorter-batch")
-    waiting: deque[Future[Outcome] | T] = deque()
-    source = iter(items)
+    waiting: deque[Future[R] | T] = deque()
     try:
-        for item in source:
+        for item in items:
             waiting.append(pool.submit(work, item) if isinstance(item, Path) else item)
             # Give back what is ready; wait only once the window is full.
             while waiting and (len(waiting) >= WINDOW * jobs or _is_ready(waiting[0])):
@@ -120,9 +160,9 @@ def _in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _is_ready(entry: Future[Outcome] | T) -> bool:
+def _is_ready(entry: Future[R] | T) -> bool:
     return entry.done() if isinstance(entry, Future) else True
 
 
-def _result(entry: Future[Outcome] | T) -> Outcome | T:
+def _result(entry: Future[R] | T) -> R | T:
     return entry.result() if isinstance(entry, Future) else entry

@@ -1,0 +1,320 @@
+"""The station: watcher → model → decision → journal → actuator → journal, for years.
+
+Owns the order of things and the pulse. The parts come in ready-made; what each promises is its
+own. Only bugs end `run` early; a missing device, folder or disk does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from sorter.domain import Bin, Decision, ItemState, Prediction
+from sorter.errors import ImageError, JournalError
+from sorter.station.bell import Bell
+from sorter.station.burst import Burst, Shot
+from sorter.station.dispatch import Dispatcher, Job, StoppedError
+from sorter.station.journal import Journal
+from sorter.station.picture import Picture
+from sorter.station.pulse import Pulse, Situation
+from sorter.station.record import Record
+from sorter.station.seams import Actuator, Meter, Model, Voice
+from sorter.station.settings import Settings
+from sorter.station.swap import Swapper, self_test
+from sorter.station.watcher import Watcher
+
+log = logging.getLogger(__name__)
+
+RESOLVE_WAIT_S = 15.0
+"""How long a start waits for the device to say what became of interrupted items."""
+
+PRUNE_EVERY_S = 60.0
+
+
+class Sink(Protocol):
+    """Takes records once they are durable: the screen, the archive, the ring."""
+
+    def __call__(self, record: Record) -> None:
+        """Must not raise for anything an operator or a disk can cause."""
+
+
+@dataclass
+class Parts:
+    """What a station is made of. The caller opens and closes them."""
+
+    watcher: Watcher
+    model: Model
+    journal: Journal
+    actuator: Actuator | None
+    voice: Voice
+    meter: Meter
+    bell: Bell
+    pulse: Pulse
+    swapper: Swapper | None = None
+    sinks: Sequence[Sink] = ()
+
+
+class Station:
+    """Runs until `stop`. `clock` is monotonic and the actuator's own; `wall` is Unix time."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        settings: Settings,
+        *,
+        settle_s: float = 0.3,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        settings.check(parts.model.taxonomy)
+        self._parts = parts
+        self._settings = settings
+        self._settle_s = settle_s
+        self._clock, self._wall = clock, wall
+        self._model = parts.model
+        self._burst = Burst(settings.burst_s)
+        self._stopping = False
+        self._next_prune = 0.0
+        self._dispatcher = Dispatcher(
+            parts.journal,
+            parts.actuator,
+            pause=self._pause,
+            stopping=lambda: self._stopping,
+            meter=parts.meter,
+            clock=clock,
+        )
+
+    def stop(self) -> None:
+        """Finish the movement under way and return from `run`. Safe in a signal handler."""
+        self._stopping = True
+        self._parts.bell.ring()
+
+    def reload(self) -> None:
+        """Try the bundle's weights again. Safe in a signal handler."""
+        if self._parts.swapper is not None:
+            self._parts.swapper.request()
+
+    def run(self) -> None:
+        """Recover, say READY, then work until `stop`."""
+        parts = self._parts
+        try:
+            for warning in parts.journal.warnings:
+                log.error("%s", warning)
+            self_test(self._model)
+            # What is in the folder now was there before us; what comes after READY was not.
+            parts.watcher.begin()
+            self._recover()
+            if parts.swapper is not None:
+                parts.swapper.start()
+            self._beat()
+            parts.voice.ready()
+            self._work()
+        except StoppedError:
+            log.error("stopped while the journal takes no records; the next start completes it")
+        finally:
+            parts.voice.stopping()
+            parts.pulse.end()
+
+    def _recover(self) -> None:
+        parts = self._parts
+        left = self._dispatcher.recover()
+        if parts.actuator is not None:
+            parts.actuator.start(parts.journal.sid, parts.journal.next_n)
+        if left:
+            log.warning("%d items were interrupted by the last stop", left)
+        until = self._clock() + RESOLVE_WAIT_S
+        while self._dispatcher.unresolved and not self._stopping and self._clock() < until:
+            self._dispatcher.resolve()
+            self._pause(0.05)
+
+    def _work(self) -> None:
+        parts = self._parts
+        for picture in parts.watcher.pictures():
+            if self._stopping:
+                break
+            if picture is not None:
+                self._take(picture)
+            if self._burst and self._burst.is_over(self._clock(), self._settle_s):
+                self._settle_burst()
+            if self._stopping:
+                break
+            if not self._burst:
+                self._swap()
+            self._dispatcher.resolve()
+            self._prune(idle=picture is None)
+            self._beat()
+        if self._burst:
+            for shot in self._burst.take():
+                self._dispatcher.finish(shot.n, ItemState.EXPIRED, "stopped", moved=False)
+
+    def _take(self, picture: Picture) -> None:
+        """Give one settled picture its record, or send it back to grow."""
+        began = self._clock()
+        if picture.unreadable:
+            self._record(picture, ItemState.REJECTED, reason=picture.unreadable)
+            return
+        again = self._parts.journal.same(picture.path, picture.sha256)
+        if again is not None:
+            log.info("n=%d seen again, nothing to do", again)
+            return
+        try:
+            prediction = self._model.predict(picture.data)
+        except ImageError as error:
+            if not picture.final:
+                self._parts.watcher.later(picture, str(error))
+                return
+            self._record(picture, ItemState.REJECTED, reason=str(error))
+            return
+        twin = self._parts.journal.twin(picture.sha256)
+        if twin is not None:
+            self._record(picture, ItemState.DUPLICATE, reason=f"same bytes as n={twin.n}")
+            return
+        if self._settings.burst_s > 0 and not picture.backlog:
+            self._gather(picture, prediction)
+            return
+        decision = self._model.decide([prediction])
+        self._parts.meter.observe("sorter_decide_seconds", self._clock() - began)
+        self._act(picture, decision)
+
+    def _gather(self, picture: Picture, prediction: Prediction) -> None:
+        if not self._burst.admits(picture):
+            self._settle_burst()
+        n = self._dispatcher.add(picture, ItemState.ARRIVED, model=self._model.digest)
+        self._burst.add(Shot(n, replace(picture, data=b""), prediction))
+
+    def _settle_burst(self) -> None:
+        """Decide the group as one item: its first picture moves, the others point at it."""
+        shots = self._burst.take()
+        first = shots[0]
+        decision = self._model.decide([shot.prediction for shot in shots])
+        for shot in shots[1:]:
+            reason = f"burst of n={first.n}"
+            self._dispatcher.finish(shot.n, ItemState.DUPLICATE, reason, moved=False)
+            self._tell(shot.n, shot.picture, ItemState.DUPLICATE, None, None, reason)
+        self._act(first.picture, decision, n=first.n)
+
+    def _act(self, picture: Picture, decision: Decision, *, n: int | None = None) -> None:
+        """Carry out a decision: move, hold, or record that it is too late."""
+        taxonomy = self._model.taxonomy
+        bin_ = self._settings.route(decision, taxonomy)
+        self._parts.meter.count(
+            "sorter_decisions_total", bin=decision.bin.key, status=decision.status.value
+        )
+        if n is not None:
+            self._dispatcher.decided(n, decision, bin_=bin_ or decision.bin, model=self._digest)
+        reason = decision.reason.value
+        late = picture.backlog and not self._settings.act_on_backlog
+        if late or bin_ is None:
+            state = ItemState.EXPIRED if late else ItemState.UNSURE_HELD
+            if late:
+                reason = "found at start"
+            if n is None:
+                self._record(picture, state, decision=decision, bin_=bin_, reason=reason)
+            else:
+                self._dispatcher.finish(n, state, reason, moved=False)
+                self._tell(n, picture, state, decision, bin_, reason)
+            return
+        # A picture that may move although it was found at start arrives when its turn comes.
+        arrived = self._clock() if picture.backlog else picture.arrived
+        job = Job(
+            picture=picture,
+            decision=decision,
+            bin=bin_,
+            model=self._digest,
+            deadline=arrived + self._settings.max_age_s,
+            reason=reason,
+            n=n,
+        )
+        number, state, reason = self._dispatcher.carry_out(job)
+        self._tell(number, picture, state, decision, bin_, reason)
+
+    @property
+    def _digest(self) -> str:
+        return self._model.digest
+
+    def _record(
+        self,
+        picture: Picture,
+        state: ItemState,
+        *,
+        decision: Decision | None = None,
+        bin_: Bin | None = None,
+        reason: str = "",
+    ) -> None:
+        n = self._dispatcher.add(
+            picture, state, decision=decision, bin_=bin_, reason=reason, model=self._digest
+        )
+        self._tell(n, picture, state, decision, bin_, reason)
+
+    def _tell(
+        self,
+        n: int,
+        picture: Picture,
+        state: ItemState,
+        decision: Decision | None,
+        bin_: Bin | None,
+        reason: str,
+    ) -> None:
+        meter = self._parts.meter
+        meter.count("sorter_items_total", state=state.value)
+        meter.gauge("sorter_last_item_time_seconds", picture.arrived_at)
+        age_s = self._clock() - picture.arrived
+        record = Record(n, picture, state, decision, bin_, reason, age_s, self._digest)
+        for sink in self._parts.sinks:
+            sink(record)
+
+    def _swap(self) -> None:
+        """Between two items: take new weights, if they passed their test."""
+        model = self._parts.swapper.take() if self._parts.swapper is not None else None
+        if model is not None:
+            log.warning("new weights %s in place of %s", model.digest[:12], self._digest[:12])
+            self._model = model
+
+    def _prune(self, *, idle: bool) -> None:
+        """Let old records go, a few at a time and only while nothing else is to do."""
+        now = self._clock()
+        if not idle or now < self._next_prune or self._dispatcher.journal_problem:
+            return
+        gone = 0
+        with contextlib.suppress(JournalError):
+            gone = self._parts.journal.prune(self._wall() - self._settings.keep_s)
+        # More may be waiting: go on at the next idle moment.
+        self._next_prune = now + (1.0 if gone else PRUNE_EVERY_S)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait inside an item without losing the pulse; a stop cuts it short."""
+        until = self._clock() + seconds
+        while True:
+            self._beat()
+            left_s = until - self._clock()
+            if left_s <= 0:
+                return
+            time.sleep(min(left_s, 0.1))
+            if self._stopping:
+                return
+
+    def _beat(self) -> None:
+        self._parts.pulse.beat(self._situation)
+
+    def _situation(self) -> Situation:
+        parts = self._parts
+        link = self._dispatcher.link()
+        return Situation(
+            folder=str(parts.watcher.folder),
+            mode=parts.watcher.mode,
+            folder_problem=parts.watcher.problem,
+            link=link.state,
+            link_ready=link.ready,
+            link_wanted=parts.actuator is not None,
+            link_detail=link.detail,
+            journal_problem=self._dispatcher.journal_problem,
+            model=self._digest,
+            model_refused=parts.swapper.refused if parts.swapper is not None else "",
+            pending=parts.watcher.pending,
+            unresolved=self._dispatcher.unresolved,
+            starts=parts.journal.starts,
+        )

@@ -1,0 +1,67 @@
+"""Which kind of file system a path lives on, and whether it lies on another machine.
+
+Owns the reading of the mount table; decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+MOUNT_TABLE = Path("/proc/self/mountinfo")
+
+NETWORK = frozenset(
+    {
+        "afs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "fuse.ceph",
+        "fuse.davfs2",
+        "fuse.glusterfs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.smbnetfs",
+        "fuse.sshfs",
+        "glusterfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs3",
+        "nfs4",
+        "smb3",
+        "smbfs",
+    }
+)
+"""File systems whose locks and write order are another machine's promise."""
+
+SILENT = NETWORK | {"9p", "drvfs", "fuse", "fuse.vmhgfs-fuse", "prl_fs", "vboxsf", "virtiofs"}
+"""File systems where writers may be invisible to inotify."""
+
+
+def file_system(path: Path, *, table: Path = MOUNT_TABLE) -> str:
+    """The file-system type under `path` (which need not exist yet), "" where it is unknown."""
+    try:
+        lines = table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    wanted = os.path.realpath(path)
+    best, kind = "", ""
+    for line in lines:
+        head, _, tail = line.partition(" - ")
+        fields = head.split(" ")
+        if len(fields) < 5 or not tail:
+            continue
+        point = _unescape(fields[4])
+        inside = wanted == point or wanted.startswith(point.rstrip("/") + "/")
+        # The last of several mounts on one point is the visible one, hence >=.
+        if inside and len(point) >= len(best):
+            best, kind = point, tail.split(" ")[0]
+    return kind
+
+
+def _unescape(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text

@@ -1,0 +1,178 @@
+"""How the station is, told to whoever asks: systemd, `sorter status`, the metrics file, the log.
+
+Owns the saying and its pace. Judges nothing: what is wrong comes in as a Situation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sorter.errors import SorterError
+from sorter.station.metrics import Metrics
+from sorter.station.notify import Notifier, Watchdog
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+"""Between two looks at the situation."""
+
+WRITE_S = 10.0
+"""Between two writings of the files while nothing changes."""
+
+LOOP_LIMIT_S = 25.0
+"""The loop's longest honest silence: an SD card that stalls in mid-commit."""
+
+LOOP = "loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One moment of the station. Empty texts mean that all is well there."""
+
+    folder: str
+    mode: str
+    folder_problem: str
+    link: str
+    link_ready: bool
+    link_wanted: bool
+    link_detail: str
+    journal_problem: str
+    model: str
+    model_refused: str
+    pending: int
+    unresolved: int
+    starts: int
+
+    def problems(self) -> list[str]:
+        """What an operator should know, worst first; empty where all is well."""
+        found = []
+        if self.journal_problem:
+            found.append(f"journal: {self.journal_problem}")
+        if self.folder_problem:
+            found.append(f"folder: {self.folder_problem}")
+        if self.link_wanted and not self.link_ready:
+            detail = f" ({self.link_detail})" if self.link_detail else ""
+            found.append(f"device not ready: {self.link}{detail}")
+        if self.model_refused:
+            found.append(f"new weights refused: {self.model_refused}")
+        return found
+
+    def line(self) -> str:
+        """One line for `systemctl status`."""
+        problems = self.problems()
+        if problems:
+            return "degraded: " + "; ".join(problems)
+        link = "device ready" if self.link_wanted else self.link
+        return f"watching {self.folder} ({self.mode}), {link}, weights {self.model[:12]}"
+
+
+def live_path(journal: Path) -> Path:
+    """The small file beside a journal that says how its station is now."""
+    return journal.with_name(journal.name + ".live.json")
+
+
+class Pulse:
+    """Called often by the loop; speaks seldom. Never raises for a disk or a socket."""
+
+    def __init__(
+        self,
+        voice: Notifier,
+        watchdog: Watchdog,
+        meter: Metrics,
+        *,
+        live: Path | None = None,
+        metrics: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._voice, self._watchdog, self._meter = voice, watchdog, meter
+        self._live, self._metrics = live, metrics
+        self._clock, self._wall = clock, wall
+        self._interval_s = voice.watchdog_interval_s()
+        self._next_ping = self._next_look = self._next_write = 0.0
+        self._said: Situation | None = None
+        self._problems: list[str] = []
+        self._metrics_failed = False
+        watchdog.register(LOOP, LOOP_LIMIT_S)
+        meter.gauge("sorter_start_time_seconds", wall())
+
+    def beat(self, situation: Callable[[], Situation]) -> None:
+        """The loop is alive; every now and then, look and tell."""
+        now = self._clock()
+        self._watchdog.beat(LOOP)
+        if self._interval_s is not None and now >= self._next_ping and self._watchdog.earned():
+            self._voice.ping()
+            self._next_ping = now + self._interval_s / 2
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_S
+        seen = situation()
+        self._note_problems(seen)
+        self._voice.status(seen.line())
+        if now >= self._next_write or self._said is None or seen.line() != self._said.line():
+            self._next_write = now + WRITE_S
+            self._said = seen
+            self._gauges(seen)
+            self._write_live(seen)
+            self._write_metrics()
+
+    def end(self) -> None:
+        """The station stops: nobody is to take the live file for a running one's."""
+        self._write_metrics()
+        if self._live is not None:
+            with contextlib.suppress(OSError):
+                self._live.unlink()
+
+    def _note_problems(self, seen: Situation) -> None:
+        problems = seen.problems()
+        for problem in problems:
+            if problem not in self._problems:
+                log.warning("%s", problem)
+                if problem.startswith(("folder", "device")):
+                    part = "folder" if problem.startswith("folder") else "link"
+                    self._meter.count("sorter_faults_total", part=part)
+        if self._problems and not problems:
+            log.warning("all well again: %s", seen.line())
+        self._problems = problems
+
+    def _gauges(self, seen: Situation) -> None:
+        self._meter.gauge("sorter_link_ready", float(seen.link_ready))
+        self._meter.gauge("sorter_folder_ready", float(not seen.folder_problem))
+        self._meter.gauge("sorter_queue_items", float(seen.pending))
+        self._meter.info("sorter_model_info", digest=seen.model)
+        if self._live is not None:
+            with contextlib.suppress(OSError):
+                space = os.statvfs(self._live.parent)
+                self._meter.gauge("sorter_journal_free_bytes", space.f_bavail * space.f_frsize)
+
+    def _write_live(self, seen: Situation) -> None:
+        if self._live is None:
+            return
+        text = json.dumps(
+            {**asdict(seen), "problems": seen.problems(), "pid": os.getpid(), "at": self._wall()}
+        )
+        # Not synced: after a power cut nobody runs, and the reader checks the process first.
+        temporary = self._live.with_name(self._live.name + ".new")
+        with contextlib.suppress(OSError):
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+            temporary.replace(self._live)
+
+    def _write_metrics(self) -> None:
+        if self._metrics is None:
+            return
+        try:
+            self._meter.write(self._metrics)
+        except SorterError as error:
+            if not self._metrics_failed:
+                log.error("%s", error)
+                self._meter.count("sorter_faults_total", part="metrics")
+            self._metrics_failed = True
+        else:
+            self._metrics_failed = False

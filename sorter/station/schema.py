@@ -1,0 +1,77 @@
+"""The journal's tables, their versions, and the way from an older one to ours.
+
+Owns the SQL that shapes the file; says nothing about what rows mean.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable
+
+VERSION = 1
+"""Written as `user_version`; a file with a larger one belongs to a newer sorter."""
+
+_ITEMS = """
+CREATE TABLE items (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    path NOT NULL,
+    sha256 TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    state TEXT NOT NULL,
+    label TEXT NOT NULL DEFAULT '',
+    code TEXT NOT NULL DEFAULT '',
+    bin TEXT NOT NULL DEFAULT '',
+    bin_number INTEGER,
+    confidence REAL,
+    bin_confidence REAL,
+    reason TEXT NOT NULL DEFAULT '',
+    arrived_at REAL NOT NULL,
+    decided_at REAL,
+    sent_at REAL,
+    done_at REAL,
+    boot TEXT NOT NULL DEFAULT '',
+    model TEXT NOT NULL DEFAULT ''
+)
+"""
+
+_STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        _ITEMS,
+        "CREATE INDEX items_path ON items (path)",
+        "CREATE INDEX items_sha256 ON items (sha256)",
+        # Only the few open rows: recovery must not read the whole history.
+        "CREATE INDEX items_open ON items (state) WHERE state IN ('ARRIVED', 'DECIDED', 'SENT')",
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE starts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            started_at REAL NOT NULL,
+            stopped_at REAL,
+            version TEXT NOT NULL
+        )""",
+    ),
+)
+"""One entry a version: the statements that lead from the version before to it."""
+
+
+def new_sid() -> str:
+    """A random journal id: eight hex digits, as WS1 carries it."""
+    return secrets.token_hex(4)
+
+
+def migrate(db: sqlite3.Connection, sid: Callable[[], str] = new_sid) -> int:
+    """Bring `db` to VERSION in one transaction a step; returns the version it had."""
+    (had,) = db.execute("PRAGMA user_version").fetchone()
+    for version in range(int(had), VERSION):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in _STEPS[version]:
+                db.execute(statement)
+            if version == 0:
+                db.execute("INSERT INTO meta VALUES ('sid', ?)", (sid(),))
+            db.execute(f"PRAGMA user_version = {version + 1}")
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+    return int(had)

@@ -1,0 +1,90 @@
+"""What the station asks of its neighbours: a model, an actuator, a voice.
+
+Owns the Protocols only; the station imports neither `vision` nor `actuator`. The command line
+hands in the real ones, tests hand in small real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sorter.domain import Decision, LinkStatus, Movement, Prediction, Taxonomy
+
+
+class Model(Protocol):
+    """A picture's bytes become a prediction, predictions of one item become a decision."""
+
+    @property
+    def digest(self) -> str:
+        """Hex digest that names these weights in every record."""
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """Classes and bins of these weights."""
+
+    def predict(self, data: bytes) -> Prediction:
+        """Classify one picture; raises ImageError where `data` is not a whole picture."""
+
+    def decide(self, predictions: Sequence[Prediction]) -> Decision:
+        """One decision for all pictures of one item (at least one)."""
+
+
+class Actuator(Protocol):
+    """The link to the device. Its clock is `time.monotonic`."""
+
+    def start(self, sid: str, next_n: int) -> None:
+        """Begin shaking hands as journal `sid`, whose next number is `next_n`; returns at once."""
+
+    def status(self) -> LinkStatus:
+        """The link now; thread-safe, never blocks."""
+
+    def move(self, n: int, bin_number: int, *, boot: str, deadline: float) -> Movement:
+        """Move once for `n`; blocks for a bounded time. No GO is first written after `deadline`.
+
+        NOT_SENT where the device's boot is no longer `boot` before the first write.
+        """
+
+    def resolve(self, n: int, *, boot: str) -> Movement:
+        """Ask what became of `n`, sent before a crash; never moves anything.
+
+        REFUSED says that the device never started it.
+        """
+
+    def stop(self) -> None:
+        """Stop the device at once (`!`)."""
+
+    def close(self) -> None:
+        """Let go of the line and end the background thread."""
+
+
+class Voice(Protocol):
+    """Where the loop tells the service manager how it is (see `notify.Notifier`)."""
+
+    def ready(self) -> None:
+        """Recovery is over and one test inference went well."""
+
+    def stopping(self) -> None:
+        """The station is going down on purpose."""
+
+    def reloading(self) -> None:
+        """New weights are being tried."""
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`."""
+
+    def ping(self) -> None:
+        """The watchdog's proof of life."""
+
+
+class Meter(Protocol):
+    """Where the loop counts (see `metrics.Metrics`)."""
+
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+        """Add `amount` to a counter."""
+
+    def observe(self, name: str, seconds: float) -> None:
+        """Add one duration to a summary."""
+
+    def gauge(self, name: str, value: float) -> None:
+        """Set a value that goes up and down."""

@@ -1,0 +1,48 @@
+"""The station's policy as one value.
+
+Owns the choices an operator may make; checks them, does nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sorter.domain import Bin, Decision, Status, Taxonomy
+from sorter.errors import UsageError
+
+HOLD = "hold"
+"""The reject route that moves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Durations in seconds. `unsure` is a bin's key or "hold".
+
+    `act_on_backlog` lets pictures found at start move the gate; `keep_s` is how long terminal
+    records stay in the journal.
+    """
+
+    max_age_s: float = 5.0
+    burst_s: float = 0.0
+    unsure: str = "residual"
+    act_on_backlog: bool = False
+    keep_s: float = 365 * 86_400.0
+
+    def check(self, taxonomy: Taxonomy) -> None:
+        """Raise UsageError for a policy that cannot work with these bins."""
+        if self.max_age_s <= 0:
+            raise UsageError(f"--max-age {self.max_age_s:g}: give seconds above 0")
+        if not 0 <= self.burst_s < self.max_age_s:
+            raise UsageError(
+                f"--burst {self.burst_s:g}: give seconds from 0 to below --max-age, "
+                f"{self.max_age_s:g}"
+            )
+        keys = [b.key for b in taxonomy.bins]
+        if self.unsure != HOLD and self.unsure not in keys:
+            raise UsageError(f"--unsure {self.unsure}: choose {HOLD} or one of {', '.join(keys)}")
+
+    def route(self, decision: Decision, taxonomy: Taxonomy) -> Bin | None:
+        """The bin an item goes to; None where it is held."""
+        if decision.status is Status.SORTED:
+            return decision.bin
+        return None if self.unsure == HOLD else taxonomy.bin(self.unsure)

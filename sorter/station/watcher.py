@@ -1,0 +1,345 @@
+"""A folder becomes settled pictures, one at a time, each once; nothing else.
+
+Owns the looking: the listing is the truth, events are a hint that makes it quick. Decodes nothing,
+records nothing, never writes. Heals a folder that went away, came back or became another one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sorter.errors import FolderError
+from sorter.station.bell import Bell
+from sorter.station.hints import Hints
+from sorter.station.mounts import SILENT, file_system
+from sorter.station.picture import Picture
+from sorter.station.settle import SUFFIXES, Identity, is_picture_name, look, read_whole
+from sorter.station.waiting import Entry, Waiting
+
+RESCAN_S = 2.0
+"""Between two listings where events work."""
+
+POLL_S = 0.5
+"""Between two listings where they do not."""
+
+OPEN_SETTLE_S = 1.0
+"""Quiet window of a file whose writer was never seen to close it."""
+
+REJECT_AFTER_S = 10.0
+"""A file that is no picture and does not change for so long stays none."""
+
+HEAL_S = 5.0
+"""Between two tries to get events back."""
+
+MISSED_LIMIT = 3
+"""Finished files that events never told of, before the events are doubted."""
+
+
+class Watcher:
+    """Watches one folder, not its sub-folders. Not thread-safe: one loop drives it.
+
+    `recorded(path, identity)` says that the journal knows this very file. `fresh_s` only orders
+    the work. `clock` is monotonic, `wall` is Unix time; both in seconds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        recorded: Callable[[Path, Identity], bool],
+        settle_s: float = 0.3,
+        rescan_s: float = RESCAN_S,
+        reject_after_s: float = REJECT_AFTER_S,
+        fresh_s: float = 5.0,
+        suffixes: frozenset[str] = SUFFIXES,
+        events: bool = True,
+        bell: Bell | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as named.
+        self._recorded = recorded
+        self._rescan_s = rescan_s
+        self._suffixes = suffixes
+        self._events = events
+        self._bell = bell or Bell()
+        self._own_bell = bell is None
+        self._clock, self._wall = clock, wall
+        self._hints = Hints(self._bell.ring)
+        self._waiting = Waiting(
+            settle_s=settle_s,
+            open_settle_s=OPEN_SETTLE_S,
+            reject_after_s=reject_after_s,
+            fresh_s=fresh_s,
+        )
+        self._known: set[int] = set()
+        self._place: tuple[int, int] | None = None
+        self._listed: float | None = None
+        self._next_listing = 0.0
+        self._next_heal = 0.0
+        self._first = True
+        self._begun = clock()
+        self._missed = 0
+        self.problem = ""
+        self.mode = "not started"
+        self.listings = 0
+        self.heals = 0
+
+    @property
+    def folder(self) -> Path:
+        """The folder, absolute, links as named."""
+        return self._folder
+
+    def begin(self) -> None:
+        """List the folder for the first time: what it holds now is backlog.
+
+        Raises FolderError where there is no folder to watch, so that a misspelt name shows at once.
+        """
+        try:
+            with os.scandir(self._folder):
+                pass
+        except OSError as error:
+            raise FolderError(f"{self._folder}: cannot watch: {error.strerror or error}") from error
+        self._list(self._clock())
+
+    @property
+    def pending(self) -> int:
+        """Files seen and not yet handed over."""
+        return len(self._waiting)
+
+    def pictures(self, idle_s: float = 0.5) -> Iterator[Picture | None]:
+        """Settled pictures as they come; None at least every `idle_s` seconds of waiting.
+
+        A picture that is taken without `later` counts as done and is not given again.
+        """
+        while True:
+            now = self._clock()
+            self._hear(now)
+            if now >= self._next_listing:
+                self._list(now)
+            entry, wait_s = self._waiting.next_due(self._clock())
+            if entry is not None:
+                picture = self._read(entry)
+                if picture is not None:
+                    yield picture
+                continue
+            if self._waiting.roomy and self._listed is None and not self.problem:
+                # The last listing had more than the table could hold: fetch the rest now.
+                self._list(self._clock())
+                entry, wait_s = self._waiting.next_due(self._clock())
+                if entry is not None:
+                    continue
+            self._bell.wait(min(idle_s, wait_s, max(0.0, self._next_listing - self._clock())))
+            yield None
+
+    def later(self, picture: Picture, why: str) -> None:
+        """Say that `picture` is no picture as it stands: look again when it changes, or finally."""
+        name = picture.path.name
+        self._known.discard(_key(name, picture.identity))
+        now = self._clock()
+        entry = Entry(
+            name=name,
+            identity=picture.identity,
+            since=now,
+            arrived=picture.arrived,
+            closed=True,
+            backlog=picture.backlog,
+            hinted=True,
+            broken=why,
+        )
+        self._waiting.note(entry)
+
+    def close(self) -> None:
+        """End the event threads."""
+        self._hints.stop()
+        if self._own_bell:
+            self._bell.close()
+
+    def _hear(self, now: float) -> None:
+        names, doubt = self._hints.take()
+        for name in names:
+            if not is_picture_name(name, self._suffixes):
+                continue
+            try:
+                status = look(self._folder / name)
+            except OSError:
+                continue
+            if status is not None:
+                self._note(name, status, now, hinted=True)
+        if doubt:
+            self._next_listing = now
+        if self._place is not None and now >= self._next_heal:
+            self._heal(now)
+
+    def _heal(self, now: float) -> None:
+        """Notice within a second that the folder is another one, and that the events died."""
+        self._next_heal = now + min(1.0, self._rescan_s)
+        if _place(self._folder) != self._place:
+            self._next_listing = now
+        elif self._events and self.mode == "inotify" and not self._hints.alive:
+            self.heals += 1
+            self._begin_events()
+            self._next_listing = now
+
+    def _begin_events(self) -> None:
+        self._missed = 0
+        self._next_heal = self._clock() + HEAL_S
+        why = self._hints.watch(self._folder) if self._events else "events switched off"
+        kind = file_system(self._folder)
+        if not why and kind in SILENT:
+            # Events of local writers still help; those of others never come.
+            why = f"{kind} hides other machines' writes"
+        self.mode = f"polling ({why})" if why else "inotify"
+
+    def _list(self, now: float) -> None:
+        place = _place(self._folder)
+        if place != self._place:
+            # Another folder, or none: what was seen before says nothing about its files' age.
+            self._listed = None
+            self._waiting.clear()
+            if place is not None:
+                self._place = place
+                self._begin_events()
+        seen: set[int] = set()
+        names: list[str] = []
+        complete = True
+        try:
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    if not is_picture_name(entry.name, self._suffixes):
+                        continue
+                    try:
+                        status = look(self._folder / entry.name)
+                    except OSError:
+                        continue
+                    if status is None:
+                        continue
+                    names.append(entry.name)
+                    seen.add(_key(entry.name, Identity.of(status)))
+                    complete &= self._note(entry.name, status, now, hinted=False)
+        except OSError as error:
+            self._lose(error, now)
+            return
+        self.problem = ""
+        self.listings += 1
+        self._known &= seen
+        self._waiting.keep_only(names)
+        self._listed = now if complete else None
+        self._first = self._first and not complete
+        if self._missed > MISSED_LIMIT and now >= self._next_heal:
+            self.heals += 1
+            self._begin_events()
+        polling = self.mode != "inotify"
+        self._next_listing = self._clock() + (
+            min(POLL_S, self._rescan_s) if polling else self._rescan_s
+        )
+
+    def _lose(self, error: OSError, now: float) -> None:
+        self.problem = f"{self._folder}: {error.strerror or error}"
+        self._place = None
+        self._listed = None
+        self._waiting.clear()
+        self._hints.stop()
+        self.mode = "folder missing"
+        self._next_listing = now + POLL_S
+
+    def _note(self, name: str, status: os.stat_result, now: float, *, hinted: bool) -> bool:
+        """Take one file in; False where there was no room for it."""
+        identity = Identity.of(status)
+        key = _key(name, identity)
+        if key in self._known:
+            return True
+        waiting = self._waiting.get(name)
+        if waiting is None or waiting.identity != identity:
+            if self._recorded(self._folder / name, identity):
+                self._known.add(key)
+                self._waiting.drop(name)
+                return True
+        elif not hinted:
+            return True
+        arrived = self._arrived(status, now)
+        old = self._first and not hinted and (self.listings == 0 or arrived <= self._begun)
+        return self._waiting.note(
+            Entry(
+                name=name,
+                identity=identity,
+                since=now,
+                arrived=arrived,
+                # A second name of a whole file: nobody will ever close it.
+                closed=hinted or status.st_nlink > 1,
+                backlog=old,
+                hinted=hinted,
+            )
+        )
+
+    def _arrived(self, status: os.stat_result, now: float) -> float:
+        """When the file became what it is, on the monotonic clock.
+
+        Its ctime (the last write, rename or link), but not in the future and not before the last
+        listing that did not show it: so neither a server's clock nor a step of ours can make a
+        new picture old or an old one new.
+        """
+        age_s = max(0.0, self._wall() - status.st_ctime_ns / 1e9)
+        if self._listed is not None:
+            age_s = min(age_s, now - self._listed)
+        return now - age_s
+
+    def _read(self, entry: Entry) -> Picture | None:
+        path = self._folder / entry.name
+        now = self._clock()
+        final = self._waiting.is_final(entry, now)
+        unreadable = ""
+        whole = None
+        try:
+            status = look(path)
+            if status is None:
+                self._waiting.drop(entry.name)
+                return None
+            if Identity.of(status) != entry.identity:
+                # Still growing. Its closing, if there was one, belonged to what it was before.
+                self._waiting.drop(entry.name)
+                self._note(entry.name, status, now, hinted=False)
+                return None
+            whole = read_whole(path)
+        except OverflowError as error:
+            unreadable = f"too large: {error}"
+        except OSError as error:
+            unreadable = f"cannot be read: {error.strerror or error}"
+            if not final:
+                entry.broken = unreadable
+                return None
+        if whole is None and not unreadable:
+            entry.not_before = now + 0.1
+            return None
+        if not (entry.hinted or entry.closed or entry.backlog):
+            self._missed += 1
+        self._waiting.drop(entry.name)
+        self._known.add(_key(entry.name, entry.identity))
+        return Picture(
+            path=path,
+            data=whole.data if whole else b"",
+            sha256=whole.sha256 if whole else "",
+            identity=entry.identity,
+            arrived=entry.arrived,
+            arrived_at=self._wall() - (self._clock() - entry.arrived),
+            backlog=entry.backlog,
+            final=final or bool(unreadable),
+            unreadable=unreadable,
+        )
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """Which folder this is; None where there is none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _key(name: str, identity: Identity) -> int:
+    # A number instead of the name: a folder of 100,000 pictures costs megabytes, not tens of them.
+    return hash((name, identity.inode, identity.size, identity.mtime_ns, identity.ctime_ns))

@@ -1,0 +1,270 @@
+"""How good is a model: accuracy by class and by bin, calibration, coverage, unknown objects.
+
+Arithmetic on labels and predictions, with numpy alone, so that an edge box can judge its own
+model. The decision is `decide`'s, so that these figures are those of the rows a user gets. Must
+not open pictures or run a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sorter.domain import Item, Policy, Prediction, Status, Taxonomy
+from sorter.vision.decide import decide
+
+ECE_BINS = 15
+"""Equal-width bins of the expected calibration error (Guo et al., 2017)."""
+
+CURVE = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
+"""The bin confidences at which coverage and wrong-bin rate are reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One class or one bin: `n` pictures of it; recall (accuracy on them), precision, F1."""
+
+    name: str
+    code: str
+    n: int
+    recall: float
+    precision: float
+    f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """`n` pictures of `truth` were called `called`."""
+
+    truth: Item
+    called: Item
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Were `threshold` every bin's: the share sorted, and the share of those in a wrong bin."""
+
+    threshold: float
+    coverage: float
+    wrong_bin_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownFigures:
+    """On `n` pictures of no class: the share left unsure, and how well the score tells them.
+
+    `auroc` is the chance that a picture of no class scores above one of a class.
+    """
+
+    n: int
+    unsure: float
+    auroc: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Figures on `n` labelled pictures, shares in [0, 1].
+
+    `label_accuracy` counts the decision's label, `top1_accuracy` the likeliest class over all
+    bins. `coverage` is the share sorted, `wrong_bin_rate` the share of those in a wrong bin.
+    `confusion[t, p]` counts pictures of class t called p.
+    """
+
+    n: int
+    label_accuracy: float
+    top1_accuracy: float
+    bin_accuracy: float
+    macro_f1: float
+    ece: float
+    coverage: float
+    wrong_bin_rate: float
+    by_class: tuple[Group, ...]
+    by_bin: tuple[Group, ...]
+    confused: tuple[Confusion, ...]
+    curve: tuple[CurvePoint, ...]
+    confusion: NDArray[np.int64]
+    unknown: UnknownFigures | None = None
+
+
+def evaluate(
+    labels: Sequence[int],
+    predictions: Sequence[Prediction],
+    taxonomy: Taxonomy,
+    policy: Policy,
+    *,
+    unknown: Sequence[Prediction] = (),
+) -> Evaluation:
+    """Judge `predictions` of pictures whose classes (indices into `taxonomy.items`) are `labels`.
+
+    `unknown` holds predictions of pictures of no class, if there are any. Raises ValueError for
+    no pictures, or for lengths that differ.
+    """
+    if not labels or len(labels) != len(predictions):
+        raise ValueError(f"{len(labels)} labels for {len(predictions)} predictions")
+    decisions = [decide(p, taxonomy, policy) for p in predictions]
+    position = {item.code: i for i, item in enumerate(taxonomy.items)}
+    bin_of = np.asarray(taxonomy.bin_indices())
+    truth = np.asarray(labels, dtype=np.int64)
+    called = np.array([position[d.label.code] for d in decisions], dtype=np.int64)
+    placed = np.array([d.bin.number - 1 for d in decisions], dtype=np.int64)
+    is_sorted = np.array([d.status is Status.SORTED for d in decisions])
+    confidence = np.array([d.bin_confidence for d in decisions])
+    probabilities = np.array([p.probabilities for p in predictions], dtype=np.float64)
+
+    right_bin = placed == bin_of[truth]
+    confusion = _count(truth, called, len(taxonomy.items))
+    by_class = _groups(confusion, [(i.name, i.code) for i in taxonomy.items])
+    in_bins = _count(bin_of[truth], placed, len(taxonomy.bins))
+    return Evaluation(
+        n=len(labels),
+        label_accuracy=float((called == truth).mean()),
+        top1_accuracy=float((probabilities.argmax(axis=1) == truth).mean()),
+        bin_accuracy=float(right_bin.mean()),
+        macro_f1=_mean([g.f1 for g, row in zip(by_class, confusion, strict=True) if row.any()]),
+        ece=calibration_error(probabilities, truth),
+        coverage=float(is_sorted.mean()),
+        wrong_bin_rate=_share(~right_bin, is_sorted),
+        by_class=by_class,
+        by_bin=_groups(in_bins, [(b.name, b.code) for b in taxonomy.bins]),
+        confused=_most_confused(confusion, taxonomy),
+        curve=tuple(
+            CurvePoint(t, float((confidence >= t).mean()), _share(~right_bin, confidence >= t))
+            for t in CURVE
+        ),
+        confusion=confusion,
+        unknown=_judge_unknown(predictions, unknown, taxonomy, policy) if unknown else None,
+    )
+
+
+def calibration_error(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> float:
+    """Expected calibration error of the likeliest class, over `ECE_BINS` equal-width bins."""
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == truth
+    slot = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
+    count = np.bincount(slot, minlength=ECE_BINS)
+    gap = np.abs(
+        np.bincount(slot, weights=confidence, minlength=ECE_BINS)
+        - np.bincount(slot, weights=correct.astype(np.float64), minlength=ECE_BINS)
+    )
+    return float(gap.sum() / count.sum())
+
+
+def auroc(positive: NDArray[np.floating[Any]], negative: NDArray[np.floating[Any]]) -> float:
+    """The chance that a positive scores above a negative, ties counted half (Mann–Whitney U)."""
+    scores = np.concatenate([positive, negative])
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[place]  # equal scores share their middle rank
+    n = len(positive)
+    above = float(rank[:n].sum()) - n * (n + 1) / 2
+    return above / (n * len(negative))
+
+
+def to_dict(evaluation: Evaluation) -> dict[str, Any]:
+    """The figures as JSON values, rounded to six places."""
+    document: dict[str, Any] = {
+        "n": evaluation.n,
+        "label_accuracy": round(evaluation.label_accuracy, 6),
+        "top1_accuracy": round(evaluation.top1_accuracy, 6),
+        "bin_accuracy": round(evaluation.bin_accuracy, 6),
+        "macro_f1": round(evaluation.macro_f1, 6),
+        "ece": round(evaluation.ece, 6),
+        "coverage": round(evaluation.coverage, 6),
+        "wrong_bin_rate": round(evaluation.wrong_bin_rate, 6),
+        "by_class": [_group_dict(g) for g in evaluation.by_class],
+        "by_bin": [_group_dict(g) for g in evaluation.by_bin],
+        "confused": [
+            {"truth": c.truth.name, "called": c.called.name, "n": c.n} for c in evaluation.confused
+        ],
+        "curve": [
+            {
+                "threshold": p.threshold,
+                "coverage": round(p.coverage, 6),
+                "wrong_bin_rate": round(p.wrong_bin_rate, 6),
+            }
+            for p in evaluation.curve
+        ],
+        "confusion": evaluation.confusion.tolist(),
+    }
+    if evaluation.unknown is not None:
+        document["unknown"] = {
+            "n": evaluation.unknown.n,
+            "unsure": round(evaluation.unknown.unsure, 6),
+            "auroc": round(evaluation.unknown.auroc, 6),
+        }
+    return document
+
+
+def _group_dict(group: Group) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "code": group.code,
+        "n": group.n,
+        "recall": round(group.recall, 6),
+        "precision": round(group.precision, 6),
+        "f1": round(group.f1, 6),
+    }
+
+
+def _count(truth: NDArray[Any], called: NDArray[Any], size: int) -> NDArray[np.int64]:
+    table = np.zeros((size, size), np.int64)
+    np.add.at(table, (truth, called), 1)
+    return table
+
+
+def _groups(table: NDArray[np.int64], names: Sequence[tuple[str, str]]) -> tuple[Group, ...]:
+    groups = []
+    for i, (name, code) in enumerate(names):
+        hit, n, named = int(table[i, i]), int(table[i].sum()), int(table[:, i].sum())
+        groups.append(
+            Group(
+                name=name,
+                code=code,
+                n=n,
+                recall=hit / n if n else 0.0,
+                precision=hit / named if named else 0.0,
+                f1=2 * hit / (n + named) if n + named else 0.0,
+            )
+        )
+    return tuple(groups)
+
+
+def _most_confused(
+    table: NDArray[np.int64], taxonomy: Taxonomy, limit: int = 10
+) -> tuple[Confusion, ...]:
+    wrong = table.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
+    pairs = [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, wrong.shape), strict=True)]
+    return tuple(
+        Confusion(taxonomy.items[i], taxonomy.items[j], int(wrong[i, j]))
+        for i, j in pairs
+        if wrong[i, j]
+    )
+
+
+def _judge_unknown(
+    known: Sequence[Prediction],
+    unknown: Sequence[Prediction],
+    taxonomy: Taxonomy,
+    policy: Policy,
+) -> UnknownFigures:
+    unsure = sum(decide(p, taxonomy, policy).status is Status.UNSURE for p in unknown)
+    return UnknownFigures(
+        n=len(unknown),
+        unsure=unsure / len(unknown),
+        auroc=auroc(np.array([p.unknown for p in unknown]), np.array([p.unknown for p in known])),
+    )
+
+
+def _share(hits: NDArray[np.bool_], among: NDArray[np.bool_]) -> float:
+    """The share of `among` that are `hits` as well; 0 among none."""
+    return float(hits[among].mean()) if among.any() else 0.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
