@@ -1,8 +1,13 @@
-"""Stop-gap to the contract until the owner's version lands."""
+"""Labelled folders become samples: which picture, which class, which split, source and group.
+
+Owns the folder layouts that sorter understands. Reads names only; opening pictures is for
+`vision`, and nothing here ever writes into a data folder.
+"""
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,51 +15,141 @@ from sorter.domain import Taxonomy
 from sorter.errors import DataError
 from sorter.vision import images
 
+SPLITS = ("train", "val")
+
+UNKNOWN = -1
+"""The class index of a picture of none of the classes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
+    """One labelled picture.
+
+    `index` is the class's position in the taxonomy, `UNKNOWN` for none; `split` is "train", "val"
+    or "" where the layout has none; `source` names where it came from ("" for DATA itself);
+    `group` names the photograph it was made from, "" where nobody said.
+    """
+
     path: Path
     index: int
-    split: str
-    source: str
-    group: str
-
-
-def _classes(root: Path, taxonomy: Taxonomy, split: str, source: str) -> list[Sample]:
-    place = {item.code: i for i, item in enumerate(taxonomy.items)}
-    result = []
-    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
-        item = taxonomy.find(folder.name)
-        if item is None:
-            raise DataError(f"{folder}: folder that is no class")
-        result += [Sample(p, place[item.code], split, source, "") for p in images.find([folder])]
-    return result
+    split: str = ""
+    source: str = ""
+    group: str = ""
 
 
 def read_labelled(root: Path, taxonomy: Taxonomy) -> list[Sample]:
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
-    if (root / "train").is_dir():
-        result = []
-        for split in ("train", "val"):
-            if (root / split).is_dir():
-                result += _classes(root / split, taxonomy, split, "")
-        return result
-    return _classes(root, taxonomy, "", "")
+    """Samples of `root/{train,val}/<class>/` or `root/<class>/`, in path order.
+
+    A class folder is named by code, English or Chinese name. Raises DataError, naming the folder,
+    for a folder that is no class, for a class in val that train lacks, and where nothing is found.
+    """
+    _need_folder(root)
+    splits = [name for name in SPLITS if (root / name).is_dir()]
+    samples: list[Sample] = []
+    for split in splits or [""]:
+        samples += _classes(root / split if split else root, taxonomy, split, source="")
+    if not samples:
+        raise DataError(
+            f"{root}: no pictures; expected {root.name}/{{train,val}}/<class>/ or "
+            f"{root.name}/<class>/ with classes such as {_examples(taxonomy)}"
+        )
+    _refuse_val_alone(samples, root, taxonomy)
+    return samples
 
 
 def read_extra(root: Path, taxonomy: Taxonomy) -> list[Sample]:
-    folders = sorted(p for p in root.iterdir() if p.is_dir())
-    if all(taxonomy.find(f.name) for f in folders):
-        return _classes(root, taxonomy, "", root.name)
-    return [s for f in folders for s in _classes(f, taxonomy, "", f.name)]
+    """Samples of `root/<source>/<class>/`, or of `root/<class>/` as one source named as the folder.
+
+    Raises DataError, naming the folder, for one that is neither.
+    """
+    _need_folder(root)
+    folders = _folders(root)
+    if folders and all(taxonomy.find(f.name) for f in folders):
+        return _classes(root, taxonomy, "", source=root.resolve().name)
+    samples = [s for f in folders for s in _classes(f, taxonomy, "", source=f.name)]
+    if not samples:
+        raise DataError(
+            f"{root}: no pictures; expected {root.name}/<source>/<class>/ or {root.name}/<class>/"
+        )
+    return samples
 
 
 def read_unknown(root: Path) -> list[Sample]:
-    folders = sorted(p for p in root.iterdir() if p.is_dir())
-    return [Sample(p, -1, "", f.name, "") for f in folders or [root] for p in images.find([f])]
+    """Pictures of none of the classes: of `root/<source>/`, or of `root` itself as one source."""
+    _need_folder(root)
+    samples = [
+        Sample(path, UNKNOWN, source=folder.name)
+        for folder in _folders(root) or [root.resolve()]
+        for path in images.find([folder])
+    ]
+    if not samples:
+        raise DataError(f"{root}: no pictures; expected {root.name}/<source>/")
+    return samples
 
 
 def read_groups(file: Path) -> dict[str, str]:
-    with file.open(encoding="utf-8", newline="") as stream:
-        return {row["path"]: row["group"] for row in csv.DictReader(stream)}
+    """Path → photograph group, as a CSV with the columns `path` and `group` says.
+
+    Paths are as the file spells them, relative to its own folder. Raises DataError.
+    """
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            if not {"path", "group"} <= set(reader.fieldnames or ()):
+                raise DataError(f"{file}: needs a header with the columns path and group")
+            groups = {row["path"]: row["group"] for row in reader if row["path"] and row["group"]}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file}: cannot read the groups: {error}") from error
+    if not groups:
+        raise DataError(f"{file}: names no picture")
+    return groups
+
+
+def _classes(root: Path, taxonomy: Taxonomy, split: str, *, source: str) -> list[Sample]:
+    place = {item.code: i for i, item in enumerate(taxonomy.items)}
+    samples: list[Sample] = []
+    strangers = []
+    for folder in _folders(root):
+        item = taxonomy.find(folder.name)
+        if item is None:
+            strangers.append(folder.name)
+            continue
+        index = place[item.code]
+        samples += [Sample(p, index, split, source) for p in images.find([folder])]
+    if strangers:
+        raise DataError(
+            f"{root}: {_list(strangers)} is no class of taxonomy {taxonomy.name!r}; classes are "
+            f"named by code or name, such as {_examples(taxonomy)} (another taxonomy: --taxonomy)"
+        )
+    return samples
+
+
+def _refuse_val_alone(samples: list[Sample], root: Path, taxonomy: Taxonomy) -> None:
+    counts = {split: Counter(s.index for s in samples if s.split == split) for split in SPLITS}
+    if not counts["train"]:
+        return
+    alone = sorted(set(counts["val"]) - set(counts["train"]))
+    if alone:
+        names = [f"{taxonomy.items[i].code} ({taxonomy.items[i].name})" for i in alone]
+        raise DataError(f"{root}: {_list(names)} is in val and missing in train")
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{root}: cannot list the folder: {error.strerror}") from error
+
+
+def _need_folder(root: Path) -> None:
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+
+
+def _examples(taxonomy: Taxonomy) -> str:
+    return ", ".join(f"{i.code!r} or {i.name!r}" for i in taxonomy.items[:2])
+
+
+def _list(names: list[str]) -> str:
+    shown = ", ".join(ascii(n) if not n.isprintable() else n for n in names[:5])
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

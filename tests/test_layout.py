@@ -1,0 +1,90 @@
+"""Folder layouts, on real folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sorter.dataset.layout import read_extra, read_groups, read_labelled, read_unknown
+from sorter.domain import Bin, Item, Taxonomy
+from sorter.errors import DataError
+
+TAXONOMY = Taxonomy(
+    "two",
+    (Item("a0", "Apple", "苹果", "x"), Item("b0", "Ball", "球", "y")),
+    (Bin("x", 1, "00", "X", "甲"), Bin("y", 2, "01", "Y", "乙")),
+)
+
+
+def _picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), "red").save(path)
+    return path
+
+
+def test_splits_and_the_three_ways_to_name_a_class(tmp_path: Path) -> None:
+    _picture(tmp_path / "train" / "a0" / "1.png")
+    _picture(tmp_path / "train" / "ball" / "1.png")
+    _picture(tmp_path / "val" / "苹果" / "2.png")
+    found = read_labelled(tmp_path, TAXONOMY)
+    assert [(s.index, s.split) for s in found] == [(0, "train"), (1, "train"), (0, "val")]
+
+
+def test_flat_folders_have_no_split(tmp_path: Path) -> None:
+    _picture(tmp_path / "Apple" / "1.png")
+    assert [(s.index, s.split, s.source) for s in read_labelled(tmp_path, TAXONOMY)] == [
+        (0, "", "")
+    ]
+
+
+def test_a_folder_that_is_no_class_is_named(tmp_path: Path) -> None:
+    _picture(tmp_path / "Apple" / "1.png")
+    _picture(tmp_path / "pear" / "1.png")
+    with pytest.raises(DataError, match="pear is no class"):
+        read_labelled(tmp_path, TAXONOMY)
+
+
+def test_a_class_in_val_alone_is_named(tmp_path: Path) -> None:
+    _picture(tmp_path / "train" / "a0" / "1.png")
+    _picture(tmp_path / "val" / "b0" / "1.png")
+    with pytest.raises(DataError, match=r"b0 \(Ball\) is in val and missing in train"):
+        read_labelled(tmp_path, TAXONOMY)
+
+
+def test_extra_by_source_or_as_one_source(tmp_path: Path) -> None:
+    _picture(tmp_path / "many" / "plant" / "a0" / "1.png")
+    _picture(tmp_path / "many" / "web" / "b0" / "1.png")
+    assert [(s.source, s.index) for s in read_extra(tmp_path / "many", TAXONOMY)] == [
+        ("plant", 0),
+        ("web", 1),
+    ]
+    _picture(tmp_path / "one" / "b0" / "1.png")
+    assert [(s.source, s.index) for s in read_extra(tmp_path / "one", TAXONOMY)] == [("one", 1)]
+
+
+def test_unknown_pictures_have_no_class(tmp_path: Path) -> None:
+    _picture(tmp_path / "trays" / "deep" / "1.png")
+    assert [(s.source, s.index) for s in read_unknown(tmp_path)] == [("trays", -1)]
+
+
+@pytest.mark.parametrize("reader", [lambda p: read_labelled(p, TAXONOMY), read_unknown])
+def test_nothing_there_is_an_error(tmp_path: Path, reader: object) -> None:
+    assert callable(reader)
+    with pytest.raises(DataError, match="no such folder"):
+        reader(tmp_path / "missing")
+    with pytest.raises(DataError, match="no pictures"):
+        reader(tmp_path)
+
+
+def test_groups_need_their_columns(tmp_path: Path) -> None:
+    file = tmp_path / "groups.csv"
+    file.write_text("path,group\na/1.png,g1\n", encoding="utf-8")
+    assert read_groups(file) == {"a/1.png": "g1"}
+    file.write_text("picture;group\n", encoding="utf-8")
+    with pytest.raises(DataError, match="path and group"):
+        read_groups(file)
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="groups"):
+        read_groups(file)
