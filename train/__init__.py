@@ -1,1 +1,1 @@
-"""Training: labelled folders become a released bundle. The `train` extra; imports sorter, never the reverse."""
+"""Labelled folders become a released bundle: the `train` extra; sorter never imports it."""

@@ -45,13 +45,13 @@ def calibrate(
     config: Config,
 ) -> Calibration:
     """Fit everything to raw scores (N, C or C + 1); `labels` holds `UNKNOWN` for no class."""
-    scores = np.asarray(scores, np.float64)
+    values: Array = np.asarray(scores, np.float64)
     classes = len(taxonomy.items)
     known = labels != UNKNOWN
-    temperature = fit_temperature(scores[known, :classes], labels[known])
-    unknown = _fit_unknown(scores, known, classes)
-    strangeness = unknown_score(scores, classes, unknown)
-    probabilities = softmax(scores[:, :classes] / temperature)
+    temperature = fit_temperature(values[known, :classes], labels[known])
+    unknown = _fit_unknown(values, known, classes)
+    strangeness = unknown_score(values, classes, unknown)
+    probabilities = softmax(values[:, :classes] / temperature)
     limit = float(np.quantile(strangeness[known], 1.0 - config.known_lost))
     limit = min(1.0, limit + 1e-6)
     thresholds = bin_thresholds(

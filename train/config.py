@@ -117,7 +117,7 @@ class Config:
     int8: bool = True
     max_drop: float = 0.5
     calibration_size: int = 300
-    int8_skip: int = 6
+    int8_skip: int = 6  # this many first convolutions stay in floating point
 
     # The machine: changes how fast, not what.
     device: str = "auto"
@@ -253,7 +253,7 @@ def recipe_digest(config: Config) -> str:
 
 
 def _typed(name: str, value: Any) -> Any:
-    kinds = {f.name: type(f.default) for f in dataclasses.fields(Config)}
+    kinds: dict[str, type[Any]] = {f.name: type(f.default) for f in dataclasses.fields(Config)}
     if name not in kinds:
         raise UsageError(f"no setting {name!r}; there are {', '.join(kinds)}")
     kind = kinds[name]

@@ -1,17 +1,14 @@
 """A trained network becomes a bundle: IR in FP16 and INT8, measured against torch before release.
 
-Owns the conversion and its gate. A bundle is written beside its place and moved there only after
-the edge's own classifier has run it. Must not train or choose thresholds.
+Owns the gate; the conversion belongs to `ir` and `quantize`. A bundle is written beside its place
+and moved there only after the edge's own classifier has run it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from sorter.domain import Taxonomy
 from sorter.errors import ExportError
 from sorter.taxonomy import taxonomy_to_dict
-from sorter.vision.bundle import MODEL_FILES, open_bundle, write_metadata
+from sorter.vision.bundle import MODEL_FILES, open_bundle
 from sorter.vision.classifier import Classifier
 from train import checkpoint
 from train.calibrate import Calibration, to_json
 from train.config import Config, to_dict
+from train.ir import Released, convert, save_ir, save_onnx
 from train.networks import Network
-
-_WHOLE_BELOW = 4096
+from train.quantize import post_training, with_accuracy_control
 
 MAX_DELTA = 0.01
 """The largest difference of a probability, FP16 against torch, that may be released."""
@@ -49,28 +45,6 @@ class Proof:
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     calibration: NDArray[np.uint8]
-
-
-class Released(nn.Module):
-    """What the edge runs: uint8 NHWC pictures → calibrated probabilities, unknown score."""
-
-    def __init__(self, network: Network, classes: int, calibration: Calibration) -> None:
-        super().__init__()
-        self.network = network
-        self.classes = classes
-        self.calibration = calibration
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, side, side, 3) → (N, C), (N, 1)."""
-        scores = self.network(self.network.normalise(image.permute(0, 3, 1, 2)))
-        inside = scores[:, : self.classes]
-        probabilities = torch.softmax(inside / self.calibration.temperature, 1)
-        bias, own, energy, top = self.calibration.unknown
-        whole = torch.logsumexp(inside, 1, keepdim=True)
-        strange = bias + energy * whole + top * (inside.amax(1, keepdim=True) - whole)
-        if scores.shape[1] > self.classes:
-            strange = strange + own * scores[:, self.classes :]
-        return probabilities, torch.sigmoid(strange)
 
 
 def export(
@@ -99,7 +73,7 @@ def export(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        model = _convert(released, network.size_px)
+        model = convert(released, network.size_px)
         notes = {
             "taxonomy": taxonomy,
             "policy": calibration.policy,
@@ -107,20 +81,20 @@ def export(
             "data_digest": str(card.get("data_digest", "")),
             "metrics": metrics,
         }
-        _save_ir(model, part / MODEL_FILES["fp16"], notes)
+        save_ir(model, part / MODEL_FILES["fp16"], notes)
         figures = _check_fp16(part, proof, expected)
         say(
             f"FP16 agrees with torch on {len(proof.labels)} pictures, largest difference of a "
             f"probability {figures['fp16_max_delta']:.5f}"
         )
         if config.int8:
-            figures |= _quantize(model, part, proof, expected, config, notes, say=say)
-        _save_checkpoint(part / "checkpoint.pt", network, calibration, taxonomy, config, card)
+            figures |= _check_int8(model, part, proof, expected, config, notes, say=say)
+        save_checkpoint(part / "checkpoint.pt", network, calibration, taxonomy, config, card)
         document = {**card, "conversion": figures}
         text = json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
         (part / "card.json").write_text(text, encoding="utf-8")
         if onnx:
-            _save_onnx(released, network.size_px, part / "model.onnx")
+            save_onnx(released, network.size_px, part / "model.onnx")
         _put(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -138,61 +112,6 @@ def _run_torch(released: Released, pixels: NDArray[np.uint8]) -> NDArray[np.floa
         for at in range(0, len(pixels), 32):
             parts.append(released(torch.from_numpy(pixels[at : at + 32]))[0].numpy())
     return np.concatenate(parts)
-
-
-def _convert(released: Released, size_px: int) -> Any:
-    import openvino
-
-    if hasattr(released.network, "plain"):
-        released.network.plain = True
-    example = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
-    try:
-        with _to_stderr(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tracer, whose constants are meant
-            model = openvino.convert_model(
-                released, example_input=example, input=[1, size_px, size_px, 3]
-            )
-    except Exception as error:  # openvino raises its own kinds
-        raise ExportError(f"openvino cannot convert this network: {error}") from error
-    finally:
-        if hasattr(released.network, "plain"):
-            released.network.plain = False
-    model.inputs[0].get_tensor().set_names({"image"})
-    model.outputs[0].get_tensor().set_names({"probabilities"})
-    model.outputs[1].get_tensor().set_names({"unknown"})
-    model.inputs[0].get_node().set_friendly_name("image")
-    return model
-
-
-def _save_ir(model: Any, file: Path, notes: Mapping[str, Any]) -> None:
-    import openvino
-
-    model = model.clone()
-    _compress(model)
-    write_metadata(model, **notes)
-    openvino.save_model(model, file, compress_to_fp16=False)
-
-
-def _compress(model: Any) -> None:
-    """Keep large tensors in FP16, small ones whole.
-
-    Biases and the first depthwise convolutions reach into the thousands once batch norm is folded
-    into them, and then cancel out: rounding only these was measured to move a probability by
-    0.037, rounding all the others by 0.003. They are a hundredth of the weights.
-    """
-    import openvino
-    from openvino import opset13
-
-    for node in model.get_ordered_ops():
-        if node.get_type_name() != "Constant" or node.get_element_type() != openvino.Type.f32:
-            continue
-        values = node.data
-        if values.size < _WHOLE_BELOW or np.abs(values).max() > np.finfo(np.float16).max:
-            continue
-        readers = list(node.output(0).get_target_inputs())
-        short = opset13.convert(opset13.constant(values.astype(np.float16)), "f32")
-        for reader in readers:
-            reader.replace_source_output(short.output(0))
 
 
 def _classify(folder: Path, precision: str, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -216,7 +135,7 @@ def _check_fp16(folder: Path, proof: Proof, expected: NDArray[np.float32]) -> di
     }
 
 
-def _quantize(
+def _check_int8(
     model: Any,
     folder: Path,
     proof: Proof,
@@ -226,51 +145,26 @@ def _quantize(
     *,
     say: Say,
 ) -> dict[str, Any]:
-    """INT8 by post-training quantisation; with accuracy control where that loses too much."""
-    import nncf
-
-    nncf.set_log_level(40)
-    dataset = nncf.Dataset([p[None] for p in proof.calibration])
-    size = len(proof.calibration)
+    """Write INT8 and measure it; once more with accuracy control where it loses too much."""
     file = folder / MODEL_FILES["int8"]
     reference = label_accuracy(expected, proof.labels)
+
+    def measure(small: Any) -> tuple[NDArray[np.float32], float]:
+        save_ir(small, file, notes)
+        got = _classify(folder, "int8", proof.pixels)
+        return got, 100 * (reference - label_accuracy(got, proof.labels))
+
     method = "post-training"
-    with _to_stderr():
-        small = nncf.quantize(
-            model,
-            dataset,
-            subset_size=size,
-            preset=nncf.QuantizationPreset.MIXED,
-            ignored_scope=_kept_whole(model, config),
-        )
-    _save_ir(small, file, notes)
-    got = _classify(folder, "int8", proof.pixels)
-    drop = 100 * (reference - label_accuracy(got, proof.labels))
+    got, drop = measure(post_training(model, proof.calibration, config))
     if drop > config.max_drop:
         say(f"INT8 loses {drop:.2f} points, more than {config.max_drop}: with accuracy control")
         method = "post-training with accuracy control"
-        check = nncf.Dataset(
-            [(p[None], int(y)) for p, y in zip(proof.pixels, proof.labels, strict=True)]
-        )
-        with _to_stderr():
-            small = nncf.quantize_with_accuracy_control(
-                model,
-                nncf.Dataset([(p[None], 0) for p in proof.calibration], lambda pair: pair[0]),
-                nncf.Dataset(check.get_data(), lambda pair: pair),
-                validation_fn=_validate,
-                max_drop=config.max_drop / 100,
-                drop_type=nncf.DropType.ABSOLUTE,
-                subset_size=size,
-                ignored_scope=_kept_whole(model, config),
-                preset=nncf.QuantizationPreset.MIXED,
-            )
-        _save_ir(small, file, notes)
-        got = _classify(folder, "int8", proof.pixels)
-        drop = 100 * (reference - label_accuracy(got, proof.labels))
+        check = (proof.pixels, proof.labels)
+        got, drop = measure(with_accuracy_control(model, proof.calibration, check, config))
     if drop > config.max_drop:
         raise ExportError(
             f"INT8 loses {drop:.2f} points of label accuracy, more than --max-drop "
-            f"{config.max_drop}; raise it, or export with --no-int8"
+            f"{config.max_drop}; raise it, or release without: sorter export RUN --no-int8"
         )
     say(f"INT8 ({method}) loses {drop:.2f} points of label accuracy")
     return {
@@ -281,21 +175,7 @@ def _quantize(
     }
 
 
-def _kept_whole(model: Any, config: Config) -> Any:
-    """The first convolutions stay in floating point: see `_compress` for what is odd about them."""
-    import nncf
-
-    kinds = ("Convolution", "GroupConvolution")
-    names = [n.get_friendly_name() for n in model.get_ordered_ops() if n.get_type_name() in kinds]
-    return nncf.IgnoredScope(names=names[: config.int8_skip])
-
-
-def _validate(compiled: Any, rows: Any) -> tuple[float, None]:
-    hits = [int(compiled(picture)[0].argmax()) == label for picture, label in rows]
-    return sum(hits) / len(hits), None
-
-
-def _save_checkpoint(
+def save_checkpoint(
     file: Path,
     network: Network,
     calibration: Calibration,
@@ -303,6 +183,7 @@ def _save_checkpoint(
     config: Config,
     card: Mapping[str, Any],
 ) -> None:
+    """Write what `sorter export` needs to convert the network again."""
     checkpoint.save(
         file,
         {
@@ -319,22 +200,6 @@ def _save_checkpoint(
     )
 
 
-def _save_onnx(released: Released, size_px: int, file: Path) -> None:
-    try:
-        import onnx  # noqa: F401  # torch's exporter needs it
-    except ImportError as error:
-        raise ExportError("--onnx needs the onnx package: pip install onnx") from error
-    example = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
-    torch.onnx.export(
-        released,
-        (example,),
-        str(file),
-        input_names=["image"],
-        output_names=["probabilities", "unknown"],
-        dynamo=False,
-    )
-
-
 def _put(part: Path, folder: Path) -> None:
     """Move the finished bundle into its place; a README of the release that lies there stays."""
     readme = folder / "README.md"
@@ -346,10 +211,3 @@ def _put(part: Path, folder: Path) -> None:
         folder.replace(old)
     part.replace(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _to_stderr() -> Iterator[None]:
-    """Libraries talk on stdout, which is for results."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield

@@ -29,9 +29,9 @@ def predictions(
     scores: NDArray[np.floating[Any]], classes: int, calibration: Calibration
 ) -> list[Prediction]:
     """Raw scores as the edge would see them."""
-    scores = np.asarray(scores, np.float64)
-    probabilities = softmax(scores[:, :classes] / calibration.temperature)
-    strange = unknown_score(scores, classes, calibration.unknown)
+    values: NDArray[np.float64] = np.asarray(scores, np.float64)
+    probabilities = softmax(values[:, :classes] / calibration.temperature)
+    strange = unknown_score(values, classes, calibration.unknown)
     return [
         Prediction(tuple(p), float(u)) for p, u in zip(probabilities.tolist(), strange, strict=True)
     ]
@@ -59,7 +59,7 @@ def judge(
 
 
 def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dict[str, Any]:
-    """`grouped_folds` over the data's own pictures, with a spread; `other_sources` over the rest."""
+    """`grouped_folds` over the data's own pictures; `other_sources`, `by_source` over the rest."""
     labels = corpus.labels[out.rows]
     roles = np.array([corpus.examples[i].role for i in out.rows])
     sources = np.array([corpus.examples[i].source for i in out.rows])
@@ -105,12 +105,15 @@ def one_line(name: str, part: Mapping[str, Any]) -> str:
         return f"{name}: no pictures"
     text = (
         f"{name}: {part['n']} pictures, label {part['label_accuracy']:.2%}, bin "
-        f"{part['bin_accuracy']:.2%}, ECE {part['ece']:.3f}, sorted {part['coverage']:.1%} of which "
-        f"{part['wrong_bin_rate']:.2%} in a wrong bin"
+        f"{part['bin_accuracy']:.2%}, ECE {part['ece']:.3f}, sorted {part['coverage']:.1%}, "
+        f"of which {part['wrong_bin_rate']:.2%} in a wrong bin"
     )
     if "unknown" in part:
         strange = part["unknown"]
-        text += f"; {strange['n']} unknown: AUROC {strange['auroc']:.3f}, unsure {strange['unsure']:.1%}"
+        text += (
+            f"; {strange['n']} unknown: AUROC {strange['auroc']:.3f}, "
+            f"unsure {strange['unsure']:.1%}"
+        )
     return text
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,12 +27,12 @@ from train.data import UNKNOWN, Corpus, Pixels
 from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network
+from train.progress import Ticker, epoch_line
 from train.sampling import epoch_rows, random_stream
 from train.schedules import rate
-from train.targets import Targets, Teacher, loss, make_targets, mix
+from train.targets import Targets, Teacher, make_targets, mix
+from train.update import Say, Weights, follow, make_optimizer, pull, step
 
-Say = Callable[[str], None]
-Weights = dict[str, Tensor]
 _EVAL_BATCH = 64
 
 
@@ -77,9 +77,10 @@ def fit(
     when `stop` is set.
     """
     network.freeze_norm = config.freeze_norm
-    network.to(machine.device, memory_format=torch.channels_last)
+    network.to(machine.device)
+    network.to(memory_format=torch.channels_last)
     start = {k: v.detach().clone() for k, v in network.state_dict().items()}
-    optimizer = _make_optimizer(network, config)
+    optimizer = make_optimizer(network, config)
     scaler = torch.amp.GradScaler(machine.device.type, enabled=machine.amp is torch.float16)
     average = copy.deepcopy(start) if config.ema else None
     state = _State()
@@ -98,22 +99,22 @@ def fit(
     split = 1
     while state.epoch < config.epochs:
         begun, first = time.perf_counter(), state.step
-        ticker = _Ticker(say)
+        ticker = Ticker(say, state.epoch, per_epoch, config)
         network.train()
         for pictures, targets in _prepared(job, config, machine, state.epoch, state.step):
             at = state.epoch * per_epoch + state.step
             for group in optimizer.param_groups:
                 group["lr"] = rate(at, steps, config, steps_per_epoch=per_epoch) * group["scale"]
             torch.manual_seed(int(random_stream(config.seed, 4, at, machine.rank).integers(2**62)))
-            batch_loss, split = _step(
+            batch_loss, split = step(
                 network, pictures, targets, optimizer, scaler, config, machine, split, say
             )
-            _pull(network, start, optimizer, config)
+            pull(network, start, optimizer, config)
             if average is not None:
-                _follow(average, network.state_dict(), min(config.ema, (1 + at) / (10 + at)))
+                follow(average, network.state_dict(), min(config.ema, (1 + at) / (10 + at)))
             state.loss_sum += batch_loss
             state.step += 1
-            ticker.show(state, config, per_epoch, config.batch * (state.step - first))
+            ticker.show(state.step, state.loss_sum)
             if stop.wanted:
                 save()
                 raise KeyboardInterrupt
@@ -131,7 +132,7 @@ def fit(
         if better and machine.rank == 0:
             checkpoint.save(job.folder / "best.pt", {"model": candidate, "epoch": state.epoch})
         save()
-        say(_line(row, state, config))
+        say(epoch_line(row, state.seconds, config))
         machine.wait()
     _load_final(network, start, average, job, config)
     return state.history
@@ -192,94 +193,6 @@ def _prepared(
                 if not ahead:
                     return
                 yield ahead.pop(0).result()
-
-
-def _step(
-    network: Network,
-    pictures: Tensor,
-    targets: Targets,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    config: Config,
-    machine: Machine,
-    split: int,
-    say: Say,
-) -> tuple[float, int]:
-    """One update; out of memory, the batch goes through in halves. The loss, and the split."""
-    while True:
-        optimizer.zero_grad(set_to_none=True)
-        try:
-            total = 0.0
-            size = -(-len(pictures) // split)
-            for at in range(0, len(pictures), size):
-                part = pictures[at : at + size].to(machine.device)
-                share = len(part) / len(pictures)
-                with machine.autocast():
-                    inside = network.normalise(part).contiguous(memory_format=torch.channels_last)
-                    scores = network(inside)
-                value = loss(scores, targets.part(slice(at, at + size)).to(machine.device), config)
-                scaler.scale(value * share).backward()
-                total += float(value.detach()) * share
-            break
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error) or split >= len(pictures):
-                raise
-            split *= 2
-            torch.cuda.empty_cache()
-            say(f"out of memory: {max(1, len(pictures) // split)} pictures at a time, same update")
-    scaler.unscale_(optimizer)
-    machine.share_gradients(network)
-    if config.clip:
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-    scaler.step(optimizer)
-    scaler.update()
-    return total, split
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text
-
-
-def _make_optimizer(network: Network, config: Config) -> torch.optim.Optimizer:
-    """One rate a block, smaller towards the input; norms and biases do not decay."""
-    blocks: Sequence[Any] = [*network.blocks(), network.head]
-    groups = []
-    for depth, block in enumerate(reversed(blocks)):
-        scale = config.head_lr_scale if depth == 0 else config.layer_decay**depth
-        for decays in (True, False):
-            params = [p for p in block.parameters() if (p.ndim > 1) is decays]
-            if params:
-                decay = config.weight_decay if decays else 0.0
-                groups.append({"params": params, "weight_decay": decay, "scale": scale})
-    match config.optimizer:
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=config.lr)
-        case "adam":
-            return torch.optim.Adam(groups, lr=config.lr)
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
-
-
-def _pull(
-    network: Network, start: Weights, optimizer: torch.optim.Optimizer, config: Config
-) -> None:
-    """L2-SP (Li et al., 2018), decoupled from the gradient as AdamW's decay is."""
-    if not config.l2sp:
-        return
-    lr = max(float(group["lr"]) for group in optimizer.param_groups)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if not name.startswith("head."):
-                parameter.add_(start[name] - parameter, alpha=min(1.0, lr * config.l2sp))
-
-
-def _follow(average: Weights, current: Weights, decay: float) -> None:
-    with torch.no_grad():
-        for name, value in average.items():
-            if value.is_floating_point():
-                value.lerp_(current[name], 1.0 - decay)
-            else:
-                value.copy_(current[name])
 
 
 def _candidate(
@@ -372,33 +285,3 @@ def _restore(
             target[name] = value.to(machine.device)
     names = ("epoch", "step", "loss_sum", "best", "history", "seconds")
     return _State(**{name: content[name] for name in names})
-
-
-def _line(row: dict[str, float], state: _State, config: Config) -> str:
-    left = (config.epochs - state.epoch) * state.seconds / max(1, state.epoch)
-    text = f"epoch {state.epoch}/{config.epochs}  loss {row['loss']:.4f}"
-    if "val_top1" in row:
-        text += f"  val label {row['val_top1']:.2%} bin {row['val_bin']:.2%}"
-    return f"{text}  {row['pictures_per_s']:.0f} pictures/s  about {left / 60:.0f} min left"
-
-
-class _Ticker:
-    """A line every half minute inside a long epoch."""
-
-    def __init__(self, say: Say, every_s: float = 30.0) -> None:
-        self._say, self._every_s = say, every_s
-        self._begun = self._next = time.perf_counter()
-        self._next += every_s
-
-    def show(self, state: _State, config: Config, per_epoch: int, seen: int) -> None:
-        now = time.perf_counter()
-        if now < self._next:
-            return
-        self._next = now + self._every_s
-        speed = seen / (now - self._begun)
-        left = (per_epoch - state.step) * config.batch / speed
-        self._say(
-            f"epoch {state.epoch + 1}/{config.epochs}  step {state.step}/{per_epoch}  "
-            f"loss {state.loss_sum / state.step:.4f}  {speed:.0f} pictures/s  "
-            f"{left:.0f} s left in this epoch"
-        )

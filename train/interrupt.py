@@ -1,4 +1,4 @@
-"""Ctrl-C while training: the first is remembered so that the run can save; the second ends at once."""
+"""Ctrl-C while training: the first asks the run to save and stop, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Interrupt:
             signal.signal(signal.SIGINT, self._before)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
         if self.wanted:
             raise KeyboardInterrupt
         self.wanted = True

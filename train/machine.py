@@ -102,9 +102,7 @@ def choose_amp(
             plain = _probe(machine, network, None)
             short = _probe(machine, network, torch.bfloat16)
             amp = torch.bfloat16 if short < plain else None
-            say(
-                f"a step of 8 takes {plain:.2f} s in float32, {short:.2f} s in bf16: using the quicker"
-            )
+            say(f"a step of 8 takes {plain:.2f} s in float32, {short:.2f} s in bf16")
         else:
             say("float32, channels last: this processor has no bf16 instructions")
     return Machine(machine.device, amp, machine.rank, machine.world)

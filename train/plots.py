@@ -134,7 +134,8 @@ def _write_mistakes(
     page = (
         '<!doctype html><meta charset="utf-8"><title>Mistakes</title><style>body{font:14px '
         "sans-serif;display:flex;flex-wrap:wrap}figure{width:150px;margin:8px}</style>"
-        f"<h1 style='width:100%'>{len(wrong)} worst mistakes of {len(labels)}</h1>{''.join(cards)}\n"
+        f"<h1 style='width:100%'>{len(wrong)} worst mistakes of {len(labels)}</h1>"
+        f"{''.join(cards)}\n"
     )
     file.write_text(page, encoding="utf-8", errors="replace")
 

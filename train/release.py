@@ -5,6 +5,7 @@ Owns reading a bundle's own checkpoint back; the conversion is `export`'s.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from dataclasses import replace
@@ -28,7 +29,7 @@ def export_again(
 
     Raises ModelError, UsageError where there are no pictures to measure on, ExportError.
     """
-    file = source / "bundle" / "checkpoint.pt" if source.is_dir() else source
+    file = source / "final.pt" if source.is_dir() else source
     content = checkpoint.load(file)
     if "calibration" not in content:
         raise ModelError(f"{file}: not calibrated yet; finish the run with sorter train --resume")
@@ -71,9 +72,9 @@ def open_network(content: dict[str, Any], classes: int) -> Network:
 
 
 def _run_data(file: Path) -> Path | None:
-    """The pictures of the run whose bundle `file` lies in."""
-    config = file.parent.parent / "config.json"
-    try:
-        return Path(json.loads(config.read_text(encoding="utf-8"))["data"])
-    except (OSError, ValueError, KeyError):
-        return None
+    """The pictures of the run that `file`, or the bundle it is in, belongs to."""
+    for folder in (file.parent, file.parent.parent):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            text = (folder / "config.json").read_text(encoding="utf-8")
+            return Path(json.loads(text)["data"])
+    return None

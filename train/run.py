@@ -6,10 +6,8 @@ Owns the order of the stages and the run folder. Each stage lives in its own roo
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,12 @@ from numpy.typing import NDArray
 
 from sorter.domain import Taxonomy
 from sorter.errors import FolderError, UsageError
-from sorter.taxonomy import taxonomy_to_dict
 from train import checkpoint, figures, folds, plots
-from train.calibrate import calibrate, to_json
-from train.config import Config, to_dict
+from train.calibrate import Calibration, calibrate, to_json
+from train.card import describe_run, make_card
+from train.config import Config
 from train.data import UNKNOWN, Corpus, Pixels, Sources, gather
-from train.export import Proof, export
+from train.export import Proof, export, save_checkpoint
 from train.features import read_features
 from train.fit import Job, fit, predict
 from train.head import fit_head
@@ -31,6 +29,7 @@ from train.init import load_start
 from train.interrupt import Interrupt
 from train.machine import Machine, choose_amp, open_machine
 from train.networks import Network, build
+from train.progress import Log
 from train.sampling import random_stream, weights
 from train.targets import Teacher, make_targets
 
@@ -43,23 +42,6 @@ class Paths:
     out: Path
     cache: Path
     oof: Path | None = None
-
-
-class Log:
-    """Says a line on stderr and keeps it in the run's log; silent in all but the first process."""
-
-    def __init__(self, folder: Path, *, rank: int) -> None:
-        self._file = folder / "log.txt" if rank == 0 else None
-        self._begun = time.monotonic()
-
-    def __call__(self, line: str) -> None:
-        if self._file is None:
-            return
-        text = f"[{time.monotonic() - self._begun:7.1f} s] {line}\n"
-        sys.stderr.write(text)
-        sys.stderr.flush()
-        with self._file.open("a", encoding="utf-8", errors="replace") as stream:
-            stream.write(text)
 
 
 def run(
@@ -98,7 +80,7 @@ class _Run:
         paths, config, say = self.paths, self.config, self.say
         self.corpus = corpus = gather(paths.sources, self.taxonomy, say=say)
         if self.machine.rank == 0:
-            _write_json(paths.out / "config.json", _describe(paths, config, corpus))
+            _write_json(paths.out / "config.json", describe_run(paths.sources, config, corpus))
         counts = {r: len(corpus.rows(r)) for r in ("train", "val", "extra", "final", "unknown")}
         say("pictures: " + ", ".join(f"{n} {role}" for role, n in counts.items() if n))
         start = self._start_network()
@@ -240,7 +222,7 @@ class _Run:
         fit_head(network.head, features, targets, weight, config)
         self.say(f"head on cached features: {time.monotonic() - begun:.1f} s")
 
-    def _release(self, network: Network, calibration: Any, result: dict[str, Any]) -> None:
+    def _release(self, network: Network, calibration: Calibration, result: dict[str, Any]) -> None:
         corpus, config = self.corpus, self.config
         rows = corpus.rows("val")
         if not len(rows):
@@ -250,7 +232,9 @@ class _Run:
             corpus.labels[rows],
             self.eval_pixels.take(_calibration_rows(corpus, config)),
         )
-        card = _card(corpus, config, self.origin, result)
+        card = make_card(corpus, config, self.origin, result)
+        final = self.paths.out / "final.pt"
+        save_checkpoint(final, network, calibration, self.taxonomy, config, card)
         result["conversion"] = export(
             network,
             calibration,
@@ -294,43 +278,6 @@ def _calibration_rows(corpus: Corpus, config: Config) -> NDArray[np.int64]:
         stream.permutation(rows[labels == label])[:each] for label in sorted(set(labels.tolist()))
     ]
     return np.concatenate(chosen)
-
-
-def _describe(paths: Paths, config: Config, corpus: Corpus) -> dict[str, Any]:
-    sources = paths.sources
-    return {
-        "config": to_dict(config),
-        "taxonomy": taxonomy_to_dict(corpus.taxonomy),
-        "data": str(sources.data),
-        "extra": [str(p) for p in sources.extra],
-        "final": [str(p) for p in sources.final],
-        "unknown": [str(p) for p in sources.unknown],
-        "groups": str(sources.groups or ""),
-        "data_digest": corpus.digest,
-    }
-
-
-def _card(corpus: Corpus, config: Config, origin: str, result: dict[str, Any]) -> dict[str, Any]:
-    """What a release says of itself; no path of this machine."""
-    recipe = {**to_dict(config), "init": origin, "teacher": Path(config.teacher).name}
-    packages = ("torch", "torchvision", "openvino", "nncf", "numpy", "pillow", "sorter")
-    versions = {}
-    for name in packages:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "source"
-    counts = {r: len(corpus.rows(r)) for r in ("train", "val", "extra", "final", "unknown")}
-    return {
-        "network": config.network,
-        "data_digest": corpus.digest,
-        "pictures": counts,
-        "broken": len(corpus.broken),
-        "recipe": recipe,
-        "seed": config.seed,
-        "versions": versions,
-        "figures": figures.summary(result),
-    }
 
 
 def _write_json(file: Path, content: Any) -> None:

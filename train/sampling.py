@@ -49,7 +49,7 @@ def weights(examples: Sequence[Example], config: Config) -> NDArray[np.float64]:
             if example.label == label:
                 key = (label, example.source)
                 share[i] = base[i] / by_source[key] * inside[key] * whole
-    return share * total
+    return np.asarray(share * total, np.float64)
 
 
 def draw(weight: NDArray[np.float64], count: int, stream: np.random.Generator) -> Rows:

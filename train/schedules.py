@@ -25,7 +25,7 @@ def rate(step: int, steps: int, config: Config, *, steps_per_epoch: int = 1) -> 
         case "square":
             return config.lr_end + span * (1.0 - share) ** 2
         case "poly":
-            return config.lr_end + span * (1.0 - share) ** config.power
+            return float(config.lr_end + span * (1.0 - share) ** config.power)
         case "exp":
             last = config.lr_end or config.lr * 0.01
             return float(config.lr * (last / config.lr) ** share)

@@ -4,6 +4,8 @@ Defaults are written here so that `--help` shows them without torch; a test keep
 `train.config`. Only options that were given override a preset.
 """
 
+# ruff: noqa: ARG001  # the options are read from the context, which knows which were given
+
 from __future__ import annotations
 
 import json

@@ -15,16 +15,17 @@ from torch import Tensor, nn
 
 
 class Network(nn.Module, ABC):
-    """Pictures (N, 3, side, side), scaled to [0, 1] then by `mean` and `std`, to scores (N, outputs).
+    """Pictures (N, 3, side, side), as `normalise` leaves them, to scores (N, outputs).
 
     `size_px` is the side the network was made for. `freeze_norm`: batch norm keeps its statistics
-    while training.
+    while training. `plain`: no short cuts, for a converter that takes its own.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     size_px: int = 224
     freeze_norm: bool = False
+    plain: bool = False
     head: nn.Linear
 
     @abstractmethod

@@ -1,8 +1,13 @@
-"""The source paper's own convolutional network: five blocks, three linear layers, no activation between."""
+"""The source paper's own convolutional network: five blocks and three linear layers.
+
+Its text says max pooling, its code average; this follows the code, and has no activation between
+the linear layers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import cast
 
 from torch import Tensor, nn
@@ -43,9 +48,7 @@ class Cnn(Network):
 
 
 def _block(channels: tuple[int, ...], stride: int) -> nn.Sequential:
-    convolutions = [
-        nn.Conv2d(a, b, 3, padding=1) for a, b in zip(channels, channels[1:], strict=False)
-    ]
+    convolutions = [nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(channels)]
     return nn.Sequential(
         *convolutions, nn.BatchNorm2d(channels[-1]), nn.ReLU(), nn.AvgPool2d(2, stride)
     )

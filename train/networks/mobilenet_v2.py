@@ -28,8 +28,6 @@ class MobileNetV2(Network):
         self.pool = pool
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(1280, outputs)
-        self.plain = False
-        """True while exporting: the converter folds batch norm by itself."""
 
     def features(self, pictures: Tensor) -> Tensor:
         """Pooled features (N, 1280)."""
@@ -68,7 +66,7 @@ def _folded(layers: nn.Sequential, x: Tensor) -> Tensor:
                 weight = conv.weight * scale.view(-1, 1, 1, 1)
                 x = F.conv2d(
                     x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups
-                )  # type: ignore[arg-type]
+                )
             case nn.ReLU6():
                 x = F.relu6(x, inplace=True)
             case _:

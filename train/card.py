@@ -1,0 +1,56 @@
+"""What a run and a release say of themselves: config.json and card.json.
+
+Owns the documents. A card goes out with the weights, so it holds no path of this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sorter.taxonomy import taxonomy_to_dict
+from train import figures
+from train.config import Config, to_dict
+from train.data import Corpus, Sources
+
+_PACKAGES = ("torch", "torchvision", "openvino", "nncf", "numpy", "pillow", "sorter")
+
+
+def describe_run(sources: Sources, config: Config, corpus: Corpus) -> dict[str, Any]:
+    """config.json: the recipe, the taxonomy and where the pictures lie."""
+    return {
+        "config": to_dict(config),
+        "taxonomy": taxonomy_to_dict(corpus.taxonomy),
+        "data": str(sources.data),
+        "extra": [str(p) for p in sources.extra],
+        "final": [str(p) for p in sources.final],
+        "unknown": [str(p) for p in sources.unknown],
+        "groups": str(sources.groups or ""),
+        "data_digest": corpus.digest,
+    }
+
+
+def make_card(
+    corpus: Corpus, config: Config, origin: str, result: Mapping[str, Any]
+) -> dict[str, Any]:
+    """card.json without the conversion's figures; `origin` names the start weights."""
+    recipe = {**to_dict(config), "init": origin, "teacher": Path(config.teacher).name}
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "source"
+    counts = {r: len(corpus.rows(r)) for r in ("train", "val", "extra", "final", "unknown")}
+    return {
+        "network": config.network,
+        "data_digest": corpus.digest,
+        "pictures": counts,
+        "broken": len(corpus.broken),
+        "recipe": recipe,
+        "seed": config.seed,
+        "versions": versions,
+        "figures": figures.summary(result),
+    }

@@ -1,0 +1,69 @@
+"""What a run says of its progress: a line an epoch, and one every half minute inside a long one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from train.config import Config
+
+
+def epoch_line(row: Mapping[str, float], seconds: float, config: Config) -> str:
+    """Figures of a finished epoch; `seconds` is what all epochs so far took."""
+    done = int(row["epoch"])
+    left = (config.epochs - done) * seconds / done
+    text = f"epoch {done}/{config.epochs}  loss {row['loss']:.4f}"
+    if "val_top1" in row:
+        text += f"  val label {row['val_top1']:.2%} bin {row['val_bin']:.2%}"
+    return f"{text}  {row['pictures_per_s']:.0f} pictures/s  about {left / 60:.0f} min left"
+
+
+class Ticker:
+    """Says where an epoch of `steps` steps stands, at most every `every_s` seconds."""
+
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        epoch: int,
+        steps: int,
+        config: Config,
+        *,
+        every_s: float = 30.0,
+    ) -> None:
+        self._say, self._every_s, self._config = say, every_s, config
+        self._epoch, self._steps, self._seen = epoch, steps, 0
+        self._begun = time.perf_counter()
+        self._next = self._begun + every_s
+
+    def show(self, step: int, loss_sum: float) -> None:
+        """`step` steps of the epoch are done, and their losses sum to `loss_sum`."""
+        self._seen += self._config.batch
+        now = time.perf_counter()
+        if now < self._next:
+            return
+        self._next = now + self._every_s
+        speed = self._seen / (now - self._begun)
+        left = (self._steps - step) * self._config.batch / speed
+        self._say(
+            f"epoch {self._epoch + 1}/{self._config.epochs}  step {step}/{self._steps}  "
+            f"loss {loss_sum / step:.4f}  {speed:.0f} pictures/s  {left:.0f} s left in this epoch"
+        )
+
+
+class Log:
+    """Says a line on stderr and keeps it in the run's log; silent in all but the first process."""
+
+    def __init__(self, folder: Path, *, rank: int) -> None:
+        self._file = folder / "log.txt" if rank == 0 else None
+        self._begun = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        if self._file is None:
+            return
+        text = f"[{time.monotonic() - self._begun:7.1f} s] {line}\n"
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        with self._file.open("a", encoding="utf-8", errors="replace") as stream:
+            stream.write(text)

@@ -1,0 +1,69 @@
+"""INT8 by NNCF: post-training quantisation, with accuracy control where that loses too much.
+
+Owns the settings. Whether the result may be released is judged by `export`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.config import Config
+from train.ir import quiet_stdout
+
+
+def post_training(model: Any, pictures: NDArray[np.uint8], config: Config) -> Any:
+    """The `openvino.Model` in INT8, ranges taken from `pictures` (N, side, side, 3)."""
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    with quiet_stdout():
+        return nncf.quantize(
+            model,
+            nncf.Dataset([p[None] for p in pictures]),
+            subset_size=len(pictures),
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=_kept_whole(model, config),
+        )
+
+
+def with_accuracy_control(
+    model: Any,
+    pictures: NDArray[np.uint8],
+    check: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    config: Config,
+) -> Any:
+    """Like `post_training`, giving layers back to floating point until `check` loses little."""
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    judged = [(p[None], int(y)) for p, y in zip(*check, strict=True)]
+    with quiet_stdout():
+        return nncf.quantize_with_accuracy_control(
+            model,
+            nncf.Dataset([p[None] for p in pictures]),
+            nncf.Dataset(judged),
+            validation_fn=_validate,
+            max_drop=config.max_drop / 100,
+            drop_type=nncf.DropType.ABSOLUTE,
+            subset_size=len(pictures),
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=_kept_whole(model, config),
+        )
+
+
+def _kept_whole(model: Any, config: Config) -> Any:
+    """The first convolutions stay in floating point: see `ir` for what is odd about them."""
+    import nncf
+
+    kinds = ("Convolution", "GroupConvolution")
+    names = [n.get_friendly_name() for n in model.get_ordered_ops() if n.get_type_name() in kinds]
+    return nncf.IgnoredScope(names=names[: config.int8_skip])
+
+
+def _validate(compiled: Any, rows: Any) -> tuple[float, None]:
+    hits = [int(compiled(picture)[0].argmax()) == label for picture, label in rows]
+    return sum(hits) / len(hits), None
