@@ -1,0 +1,82 @@
+"""Temperature, thresholds and the unknown score do what they promise on made-up scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from sorter.taxonomy import read_taxonomy  # noqa: E402
+from sorter.vision.evaluate import auroc, calibration_error  # noqa: E402
+from tests.train_pictures import write_taxonomy  # noqa: E402
+from train.calibrate import (  # noqa: E402
+    bin_thresholds,
+    calibrate,
+    fit_temperature,
+    from_json,
+    softmax,
+    to_json,
+    unknown_score,
+)
+from train.config import make_config  # noqa: E402
+
+
+def made_up(n: int, heat: float) -> tuple[np.ndarray, np.ndarray]:
+    """Scores `heat` times too sharp for the labels drawn from them."""
+    stream = np.random.default_rng(0)
+    scores = stream.normal(0, 2, (n, 3))
+    chance = softmax(scores)
+    labels = np.array([stream.choice(3, p=p) for p in chance])
+    return scores * heat, labels
+
+
+def test_temperature_undoes_overconfidence() -> None:
+    scores, labels = made_up(4000, 3.0)
+    temperature = fit_temperature(scores, labels)
+    assert temperature == pytest.approx(3.0, rel=0.1)
+    assert calibration_error(softmax(scores / temperature), labels) < 0.02
+    assert calibration_error(softmax(scores), labels) > 0.08
+
+
+def test_thresholds_keep_the_wrong_bin_rate(tmp_path: Path) -> None:
+    taxonomy = read_taxonomy(write_taxonomy(tmp_path))
+    scores, labels = made_up(6000, 1.0)
+    probabilities = softmax(scores)
+    config = make_config({"wrong_bin_rate": 0.05})
+    limits = bin_thresholds(probabilities, labels, np.ones(6000, bool), taxonomy, config)
+    bin_of = np.array([0, 1, 1])
+    in_bins = np.stack([probabilities[:, 0], probabilities[:, 1:].sum(1)], 1)
+    placed, score = in_bins.argmax(1), in_bins.max(1)
+    for b in (0, 1):
+        chosen = (placed == b) & (score >= limits[b])
+        assert chosen.sum() > 300
+        assert (bin_of[labels[chosen]] != b).mean() <= 0.051
+        lower = (placed == b) & (score >= limits[b] - 0.03)
+        assert (bin_of[labels[lower]] != b).mean() > 0.04, "no stricter than it must be"
+
+
+def test_unknown_score_tells_strange_from_known(tmp_path: Path) -> None:
+    taxonomy = read_taxonomy(write_taxonomy(tmp_path))
+    stream = np.random.default_rng(1)
+    known = np.concatenate([stream.normal(0, 1, (600, 3)), stream.normal(-2, 1, (600, 1))], 1)
+    known[np.arange(600), stream.integers(0, 3, 600)] += 5
+    strange = np.concatenate([stream.normal(0, 1, (200, 3)), stream.normal(2, 1, (200, 1))], 1)
+    scores = np.concatenate([known, strange])
+    labels = np.concatenate([known[:, :3].argmax(1), np.full(200, -1)])
+    result = calibrate(scores, labels, taxonomy, make_config({"known_lost": 0.05}))
+    values = unknown_score(scores, 3, result.unknown)
+    assert auroc(values[600:], values[:600]) > 0.98
+    assert (values[:600] > result.unknown_threshold).mean() == pytest.approx(0.05, abs=0.01)
+    assert (values[600:] > result.unknown_threshold).mean() > 0.9
+    assert from_json(to_json(result)) == result
+
+
+def test_without_strange_pictures_low_energy_is_strange(tmp_path: Path) -> None:
+    taxonomy = read_taxonomy(write_taxonomy(tmp_path))
+    scores, labels = made_up(500, 2.0)
+    result = calibrate(scores, labels, taxonomy, make_config({}))
+    values = unknown_score(np.array([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]]), 3, result.unknown)
+    assert values[0] > values[1]

@@ -1,0 +1,172 @@
+"""A run that is stopped and resumed ends with the weights of one never stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from sorter.errors import FolderError, ModelError, UsageError  # noqa: E402
+from sorter.taxonomy import read_taxonomy  # noqa: E402
+from tests.train_pictures import write_folder, write_strange, write_taxonomy  # noqa: E402
+from train import checkpoint  # noqa: E402
+from train.config import Config, make_config  # noqa: E402
+from train.data import Corpus, Pixels, Sources, gather  # noqa: E402
+from train.fit import Job, fit  # noqa: E402
+from train.interrupt import Interrupt  # noqa: E402
+from train.machine import Machine  # noqa: E402
+from train.networks import build  # noqa: E402
+
+SETTINGS = {
+    "network": "cnn",
+    "size_px": 32,
+    "epochs": 3,
+    "batch": 6,
+    "lr": 1e-3,
+    "ema": 0.9,
+    "mixup": 0.2,
+    "cutmix": 0.5,
+    "l2sp": 0.1,
+    "select": "last",
+    "group_weight": "all",
+}
+
+
+class StopAfter(Interrupt):
+    """Asks the run to stop once it has looked this often."""
+
+    def __init__(self, looks: int) -> None:
+        self._looks = looks
+        super().__init__()
+
+    @property
+    def wanted(self) -> bool:
+        self._looks -= 1
+        return self._looks < 0
+
+    @wanted.setter
+    def wanted(self, value: bool) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    root = tmp_path_factory.mktemp("pictures")
+    taxonomy = read_taxonomy(write_taxonomy(root))
+    data, strange = write_folder(root / "data"), write_strange(root / "strange")
+    return gather(Sources(data, unknown=(strange,)), taxonomy, say=lambda _: None)
+
+
+def train(
+    corpus: Corpus, folder: Path, cache: Path, *, stop: Interrupt, resume: bool, **more: object
+) -> dict[str, torch.Tensor]:
+    config: Config = make_config({**SETTINGS, **more})
+    torch.manual_seed(config.seed)
+    network = build("cnn", 4, size_px=32)
+    store, side = Pixels(corpus, 40, cache), Pixels(corpus, 32, cache)
+    rows = corpus.rows("train", "unknown")
+    job = Job(corpus, store, side, rows, corpus.rows("val"), folder)
+    machine = Machine(torch.device("cpu"), None)
+    fit(network, job, config, machine, stop=stop, say=lambda _: None, resume=resume)
+    return network.state_dict()
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_stopped_at_any_step_and_resumed_is_never_stopped(corpus: Corpus, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    whole = train(corpus, tmp_path / "whole", cache, stop=Interrupt(), resume=False)
+    again = train(corpus, tmp_path / "again", cache, stop=Interrupt(), resume=False)
+    assert same(whole, again), "the same seed must give the same weights"
+    other = train(corpus, tmp_path / "other", cache, stop=Interrupt(), resume=False, seed=1)
+    assert not same(whole, other)
+    for looks in (0, 1, 3, 5, 8):
+        folder = tmp_path / f"stopped{looks}"
+        with pytest.raises(KeyboardInterrupt):
+            train(corpus, folder, cache, stop=StopAfter(looks), resume=False)
+        with pytest.raises(KeyboardInterrupt):  # twice in one run
+            train(corpus, folder, cache, stop=StopAfter(1), resume=True)
+        resumed = train(corpus, folder, cache, stop=Interrupt(), resume=True)
+        assert same(whole, resumed), f"stopped after {looks} steps"
+
+
+def test_resume_with_other_settings_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with pytest.raises(KeyboardInterrupt):
+        train(corpus, tmp_path / "run", cache, stop=StopAfter(0), resume=False)
+    with pytest.raises(UsageError, match="other settings"):
+        train(corpus, tmp_path / "run", cache, stop=Interrupt(), resume=True, lr=0.5)
+
+
+def test_a_disk_that_refuses_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "last.pt"
+    checkpoint.save(file, {"model": {"w": torch.ones(2)}})
+    before = file.read_bytes()
+
+    class Full:
+        """Cannot be written, as a full disk cannot."""
+
+        def __reduce__(self) -> tuple[object, ...]:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(FolderError, match="previous one is kept"):
+        checkpoint.save(file, {"model": {"w": torch.zeros(100_000)}, "more": Full()})
+    assert file.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04" + bytes(50)])
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.pt"
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=r"x\.pt"):
+        checkpoint.load(file)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+    file, trace = tmp_path / "evil.pt", tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (trace,))
+
+    torch.save({"format": 1, "model": Evil()}, file)
+    with pytest.raises(ModelError):
+        checkpoint.load(file)
+    assert not trace.exists()
+
+
+def test_out_of_memory_halves_the_batch_and_keeps_the_update(corpus: Corpus) -> None:
+    from train.targets import make_targets
+    from train.update import make_optimizer, step
+
+    config = make_config({"network": "dnn", "size_px": 32})
+    lines: list[str] = []
+    results = []
+    for limit in (8, 3):
+        torch.manual_seed(0)
+        network = build("dnn", 3, size_px=32).eval()  # batch norm must not see the split
+        forward = network.forward
+
+        def limited(x: torch.Tensor, limit: int = limit, forward=forward) -> torch.Tensor:  # type: ignore[no-untyped-def]
+            if len(x) > limit:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return forward(x)
+
+        network.forward = limited  # type: ignore[method-assign]
+        optimizer = make_optimizer(network, config)
+        scaler = torch.amp.GradScaler("cpu", enabled=False)
+        pictures = torch.linspace(0, 255, 8 * 3 * 32 * 32).view(8, 3, 32, 32)
+        targets = make_targets(np.array([0, 1, 2, 0, 1, 2, 0, 1]), 3, config)
+        machine = Machine(torch.device("cpu"), None)
+        args = (network, pictures, targets, optimizer, scaler, config, machine, 1, lines.append)
+        results.append(step(*args))
+    (loss_whole, split_whole), (loss_split, split) = results
+    assert (split_whole, split) == (1, 4)
+    assert loss_split == pytest.approx(loss_whole, rel=1e-5)
+    assert lines and all("out of memory" in line for line in lines)

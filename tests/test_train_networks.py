@@ -1,0 +1,91 @@
+"""Each network of the paper learns for two steps; short cuts give the same numbers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from train.config import make_config  # noqa: E402
+from train.machine import Machine  # noqa: E402
+from train.networks import build  # noqa: E402
+from train.schedules import rate  # noqa: E402
+from train.targets import make_targets  # noqa: E402
+from train.update import make_optimizer, step  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    ("name", "side"), [("dnn", 32), ("cnn", 64), ("mobilenet_v2", 64), ("swin_t", 64)]
+)
+def test_two_steps_change_every_part_and_lower_the_loss(name: str, side: int) -> None:
+    torch.manual_seed(0)
+    config = make_config({"network": name, "lr": 1e-4, "warmup": 0.0, "clip": 1.0})
+    network = build(name, 3, size_px=side, dropout=0.0)
+    before = {k: v.clone() for k, v in network.named_parameters()}
+    optimizer = make_optimizer(network, config)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    machine = Machine(torch.device("cpu"), None)
+    pictures = torch.rand(4, 3, side, side) * 255
+    targets = make_targets(torch.tensor([0, 1, 2, 0]).numpy(), 3, config)
+    network.train()
+    losses = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        value, split = step(
+            network, pictures, targets, optimizer, scaler, config, machine, 1, print
+        )
+        losses.append(value)
+        assert split == 1
+    assert losses[1] < losses[0]
+    same = [k for k, v in network.named_parameters() if torch.equal(v, before[k])]
+    assert same == []
+
+
+def test_the_papers_cnn_flattens_to_the_papers_width() -> None:
+    assert build("cnn", 26).state_dict()["hidden.2.weight"].shape == (2048, 12_544)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_folded_norm_is_the_same_function_with_the_same_gradients(training: bool) -> None:
+    torch.manual_seed(0)
+    network = build("mobilenet_v2", 3, size_px=64, dropout=0.0)
+    for name, value in network.state_dict().items():
+        if name.endswith("running_mean"):
+            value.uniform_(-0.2, 0.2)
+        if name.endswith("running_var"):
+            value.uniform_(0.5, 2.0)
+    network.freeze_norm = True
+    network.train(training)
+    pictures = torch.rand(2, 3, 64, 64)
+    results = []
+    for plain in (True, False):
+        network.plain = plain
+        network.zero_grad()
+        scores = network(pictures)
+        scores.square().sum().backward()
+        results.append((scores.detach(), network.backbone[3].conv[1][0].weight.grad.clone()))
+    for a, b in zip(*results, strict=True):
+        assert torch.allclose(a, b, rtol=1e-3, atol=1e-5 * float(a.abs().max()))
+
+
+def test_every_schedule_starts_warm_and_ends_where_it_says() -> None:
+    for name in ("cosine", "square", "poly", "exp", "step", "constant"):
+        config = make_config({"schedule": name, "lr": 0.1, "warmup": 0.1, "lr_end": 0.001})
+        rates = [rate(i, 100, config) for i in range(101)]
+        assert rates[0] == pytest.approx(0.01)
+        assert max(rates) == pytest.approx(0.1)
+        assert rates[100] == pytest.approx(0.1 if name == "constant" else 0.001, rel=0.01)
+        assert all(a >= b for a, b in pairwise(rates[10:]))
+
+
+def test_max_pooling_differs_from_mean() -> None:
+    torch.manual_seed(0)
+    mean = build("mobilenet_v2", 3, size_px=64, pool="mean").eval()
+    largest = build("mobilenet_v2", 3, size_px=64, pool="max").eval()
+    largest.load_state_dict(mean.state_dict())
+    pictures = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert bool((largest.features(pictures) >= mean.features(pictures)).all())
+        assert not torch.equal(largest.features(pictures), mean.features(pictures))
