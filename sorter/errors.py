@@ -74,7 +74,7 @@ class HandshakeError(ActuatorError):
     """Something answers, but not as the device expected."""
 
 
-class EnvironmentFault(SorterError):
+class EnvironmentFault(SorterError):  # noqa: N818 - EnvironmentError is a builtin.
     """The machine around us: folders, permissions, disk, missing parts."""
 
     exit_code = 5

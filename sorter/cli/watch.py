@@ -1,10 +1,267 @@
-"""`sorter watch`: not written yet."""
+"""`sorter watch`: compose a station from its parts, and let signals end it cleanly."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from sorter.errors import UsageError
+
+if TYPE_CHECKING:
+    from sorter.station.seams import Actuator, Model
+
+
+class Backlog(StrEnum):
+    """What happens to pictures that lie in the folder at start."""
+
+    RECORD = "record"
+    ACTUATE = "actuate"
+
+
+class Protocol(StrEnum):
+    """How the device is spoken to."""
+
+    WS1 = "ws1"
+    PLAIN = "plain"
+
+
+class Precision(StrEnum):
+    """Which network of the bundle runs."""
+
+    INT8 = "int8"
+    FP16 = "fp16"
+
+
+class Lang(StrEnum):
+    """The language of class and bin names."""
+
+    EN = "en"
+    ZH = "zh"
+
+
+def default_journal() -> Path:
+    """`$STATE_DIRECTORY` (systemd), else `$XDG_STATE_HOME/sorter`, else `~/.local/state/sorter`."""
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given) / "journal.sqlite"
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "sorter" / "journal.sqlite"
+
+
+def _opt(name: str, *, help: str, **more: Any) -> Any:
+    """An option that also comes from `SORTER_<OPTION>` in the environment."""
+    variable = "SORTER_" + name.split("/")[0].removeprefix("--").upper().replace("-", "_")
+    return typer.Option(name, envvar=variable, help=help, **more)
+
+
+def watch(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", envvar="SORTER_DIR", help="The camera's folder.")
+    ],
+    serial: Annotated[
+        str,
+        _opt("--serial", help="The device: a port, socket://HOST:PORT, rfc2217://…; none: record."),
+    ],
+    journal: Annotated[
+        Path | None, _opt("--journal", help="The journal. [default: the user's state folder]")
+    ] = None,
+    settle: Annotated[
+        float, _opt("--settle", help="Seconds a picture must lie still.", min=0.05, max=60.0)
+    ] = 0.3,
+    max_age: Annotated[
+        float, _opt("--max-age", help="Seconds after arrival in which it may move.")
+    ] = 5.0,
+    burst: Annotated[
+        float, _opt("--burst", help="Pictures within so many seconds are one item; 0: each.")
+    ] = 0.0,
+    backlog: Annotated[
+        Backlog, _opt("--backlog", help="Pictures found at start: only record, or act on.")
+    ] = Backlog.RECORD,
+    archive: Annotated[
+        Path | None, _opt("--archive", help="Move processed pictures to DIR/<date>/<bin>/.")
+    ] = None,
+    protocol: Annotated[
+        Protocol, _opt("--protocol", help="WS1, or one byte a bin without reply.")
+    ] = Protocol.WS1,
+    plain_bytes: Annotated[
+        str, _opt("--plain-bytes", help="The bytes of bins 1, 2, … for --protocol plain.")
+    ] = "123456789",
+    device: Annotated[
+        str | None, _opt("--device", help="The name the device must give itself. [default: any]")
+    ] = None,
+    unsure: Annotated[
+        str, _opt("--unsure", help="Where unsure items go: a bin's key, or hold.")
+    ] = "residual",
+    model: Annotated[
+        Path | None, _opt("--model", help="A bundle. [default: the one that ships]")
+    ] = None,
+    precision: Annotated[
+        Precision, _opt("--precision", help="Which network of the bundle.")
+    ] = Precision.INT8,
+    min_confidence: Annotated[
+        float | None,
+        _opt("--min-confidence", help="Replaces every bin's threshold.", min=0.0, max=1.0),
+    ] = None,
+    metrics: Annotated[
+        Path | None, _opt("--metrics", help="Write Prometheus text to this file.")
+    ] = None,
+    ring: Annotated[
+        Path | None, _opt("--ring", help="Keep copies of unsure pictures here, for labelling.")
+    ] = None,
+    ring_size: Annotated[int, _opt("--ring-size", help="How many unsure pictures to keep.")] = 500,
+    dry_run: Annotated[
+        bool, _opt("--dry-run", help="Record only: open no port, move nothing, file nothing.")
+    ] = False,
+    lang: Annotated[Lang, _opt("--lang", help="Language of class and bin names.")] = Lang.EN,
+    as_json: Annotated[bool, _opt("--json", help="A JSON line a record on stdout.")] = False,
+) -> None:
+    """Classify pictures as they arrive in DIR and command the device: the station.
+
+    Every picture gets exactly one terminal record in the journal, and at most one movement. A
+    missing device, folder or disk is waited for. SIGTERM and Ctrl-C finish the movement under way;
+    SIGHUP takes new weights. Every option also comes from SORTER_<OPTION>.
+
+    Example: sorter watch /srv/sorter/camera --serial /dev/serial/by-id/NAME
+    """
+    from sorter.station.archive import Archive, Ring, refuse_inside
+    from sorter.station.bell import Bell
+    from sorter.station.console import Console
+    from sorter.station.loop import Parts, Sink, Station
+    from sorter.station.metrics import Metrics
+    from sorter.station.notify import Notifier, Watchdog
+    from sorter.station.opening import open_journal
+    from sorter.station.pulse import Pulse, live_path
+    from sorter.station.settings import Settings
+    from sorter.station.swap import Swapper
+    from sorter.station.watcher import Watcher
+    from sorter.vision.bundle import default_bundle
+
+    _log_to_stderr()
+    file = journal or default_journal()
+    refuse_inside(file.parent, folder, "--journal")
+    for place, option in ((archive, "--archive"), (ring, "--ring")):
+        if place is not None:
+            refuse_inside(place, folder, option)
+    if metrics is not None:
+        refuse_inside(metrics.parent, folder, "--metrics")
+    bundle = model or default_bundle()
+    opener = _opener(bundle, precision.value, min_confidence)
+    classifier = opener()
+    settings = Settings(
+        max_age_s=max_age,
+        burst_s=burst,
+        unsure=unsure,
+        act_on_backlog=backlog is Backlog.ACTUATE,
+    )
+    settings.check(classifier.taxonomy)
+    sinks: list[Sink] = [Console(sys.stdout, lang=lang.value, as_json=as_json)]
+    if ring is not None:
+        sinks.append(Ring(ring, ring_size))
+    if archive is not None and not dry_run:
+        sinks.append(Archive(archive))
+
+    with contextlib.ExitStack() as stack:
+        bell = Bell()
+        stack.callback(bell.close)
+        kept = open_journal(file)
+        stack.callback(kept.close)
+        voice, meter, watchdog = Notifier(), Metrics(), Watchdog()
+        watcher = Watcher(
+            folder, recorded=kept.recorded, settle_s=settle, fresh_s=max_age, bell=bell
+        )
+        stack.callback(watcher.close)
+        gate = _gate(
+            "none" if dry_run else serial,
+            protocol=protocol,
+            plain_bytes=plain_bytes,
+            device=device,
+            bins=len(classifier.taxonomy.bins),
+        )
+        if gate is not None:
+            stack.callback(gate.close)
+        swapper = Swapper(
+            bundle, opener, classifier, bell=bell, voice=voice, meter=meter, watchdog=watchdog
+        )
+        stack.callback(swapper.close)
+        pulse = Pulse(voice, watchdog, meter, live=live_path(file), metrics=metrics)
+        parts = Parts(
+            watcher=watcher,
+            model=classifier,
+            journal=kept,
+            actuator=gate,
+            voice=voice,
+            meter=meter,
+            bell=bell,
+            pulse=pulse,
+            swapper=swapper,
+            sinks=sinks,
+        )
+        station = Station(parts, settings, settle_s=settle)
+        with _signals(station.stop, station.reload):
+            station.run()
+
+
+def _opener(bundle: Path, precision: str, min_confidence: float | None) -> Callable[[], Model]:
+    """Opens the bundle's model anew each time it is called."""
+    from sorter.vision.model import open_model
+
+    def open_again() -> Model:
+        return open_model(bundle, precision=precision, min_confidence=min_confidence)
+
+    return open_again
+
+
+def _gate(
+    serial: str, *, protocol: Protocol, plain_bytes: str, device: str | None, bins: int
+) -> Actuator | None:
+    """The actuator, None where the station only records. Raises UsageError."""
+    if serial == "none":
+        return None
+    if not serial.strip():
+        raise UsageError("--serial is empty: give a port, or none to record only")
+    from sorter.actuator.link import open_actuator
+
+    return open_actuator(
+        serial, protocol=protocol.value, device=device, bins=bins, plain_bytes=plain_bytes
+    )
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT stop, SIGHUP reloads; the handlers of before come back at the end."""
+    actions = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
+    before = {}
+    for number, action in actions.items():
+
+        def handle(_number: int, _frame: object, action: Callable[[], None] = action) -> None:
+            action()
+
+        before[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _log_to_stderr() -> None:
+    """Log lines on stderr: with a level for journald, with the time for a person."""
+    import logging
+
+    under_systemd = "JOURNAL_STREAM" in os.environ
+    form = "%(levelname)s %(message)s" if under_systemd else "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=form)
+    logging.getLogger("watchdog").setLevel(logging.WARNING)
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
-    del app
+    app.command("watch")(watch)

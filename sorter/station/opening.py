@@ -46,7 +46,8 @@ def open_journal(
     kind = file_system(folder)
     if kind in NETWORK:
         raise JournalError(
-            f"{path}: a journal on {kind} would not survive a power cut; use a local disk (--journal)"
+            f"{path}: a journal on {kind} would not survive a power cut; "
+            "use a local disk (--journal)"
         )
     lock = _lock(path)
     try:

@@ -152,17 +152,15 @@ def _in_order(
             waiting.append(pool.submit(work, item) if isinstance(item, Path) else item)
             # Give back what is ready; wait only once the window is full.
             while waiting and (len(waiting) >= WINDOW * jobs or _is_ready(waiting[0])):
-                yield _result(waiting.popleft())
+                first = waiting.popleft()
+                yield first.result() if isinstance(first, Future) else first
         while waiting:
-            yield _result(waiting.popleft())
+            first = waiting.popleft()
+            yield first.result() if isinstance(first, Future) else first
     finally:
         # Also where the caller stops early: what is begun ends, what is not begun never does.
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _is_ready(entry: Future[R] | T) -> bool:
+def _is_ready(entry: object) -> bool:
     return entry.done() if isinstance(entry, Future) else True
-
-
-def _result(entry: Future[R] | T) -> R | T:
-    return entry.result() if isinstance(entry, Future) else entry

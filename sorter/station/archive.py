@@ -1,0 +1,136 @@
+"""Where processed pictures go: out of the camera's folder, or into a ring kept for labelling.
+
+Owns two sinks of the loop. Neither overwrites anything, and neither raises for what a disk can do:
+the record is durable by then, so a picture that cannot be filed stays where it is, and the log says
+so.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+
+from sorter.domain import ItemState, Status
+from sorter.errors import UsageError
+from sorter.station.record import Record
+
+log = logging.getLogger(__name__)
+
+TRIES = 1000
+"""Names tried before a picture is left where it is."""
+
+
+def refuse_inside(folder: Path, watched: Path, option: str) -> None:
+    """Raise UsageError where `folder` is the watched one or lies inside it."""
+    if folder.resolve().is_relative_to(watched.resolve()):
+        raise UsageError(f"{option} {folder}: lies inside the watched folder; choose another place")
+
+
+class Archive:
+    """Moves each recorded picture to `folder/<date>/<bin>/`, the date in UTC.
+
+    A picture without a bin goes to a folder named after its state, in small letters. A picture
+    that changed since it was read is another one by now and stays.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, record: Record) -> None:
+        """File one picture."""
+        path = record.picture.path
+        day = time.strftime("%Y-%m-%d", time.gmtime(record.picture.arrived_at))
+        told = record.state in (ItemState.REJECTED, ItemState.DUPLICATE, ItemState.UNSURE_HELD)
+        place = record.state.value.lower() if told or not record.bin else record.bin.key
+        try:
+            status = path.stat()
+            if status.st_ino != record.picture.identity.inode or (
+                status.st_mtime_ns != record.picture.identity.mtime_ns
+            ):
+                return
+            target = self._folder / day / place
+            target.mkdir(parents=True, exist_ok=True)
+            _move(path, target)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.error("n=%d stays in the folder, not archived: %s", record.n, error)
+
+
+class Ring:
+    """Keeps the last `size` unsure pictures in `folder`, label and score in the name.
+
+    Names: `<UTC>_n<number>_<class code>_<score in percent><suffix>`; the oldest goes first.
+    """
+
+    def __init__(self, folder: Path, size: int) -> None:
+        if size < 1:
+            raise UsageError(f"--ring-size {size}: give a number above 0")
+        self._folder, self._size = folder, size
+
+    def __call__(self, record: Record) -> None:
+        """Keep a copy where the decision was unsure."""
+        decision = record.decision
+        if decision is None or decision.status is not Status.UNSURE or not record.picture.data:
+            return
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(record.picture.arrived_at))
+        score = round(decision.confidence * 100)
+        suffix = record.picture.path.suffix.lower()
+        name = f"{moment}_n{record.n}_{decision.label.code}_{score:02d}{suffix}"
+        part = self._folder / f".{name}.part"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(record.picture.data)
+            part.replace(self._folder / name)
+            self._forget()
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            log.error("n=%d not kept for labelling: %s", record.n, error)
+
+    def _forget(self) -> None:
+        kept = sorted(p for p in self._folder.iterdir() if not p.name.startswith("."))
+        for old in kept[: max(0, len(kept) - self._size)]:
+            old.unlink(missing_ok=True)
+
+
+def _move(path: Path, folder: Path) -> Path:
+    """Move `path` into `folder` under a free name. Raises OSError.
+
+    A hard link claims the name without overwriting; across file systems a synced copy does.
+    """
+    for number in range(TRIES):
+        tail = f"-{number}" if number else ""
+        target = folder / f"{path.stem}{tail}{path.suffix}"
+        try:
+            os.link(path, target)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+                raise
+            if not _copy(path, target):
+                continue
+        path.unlink()
+        return target
+    raise FileExistsError(errno.EEXIST, f"{TRIES} pictures of that name", str(folder / path.name))
+
+
+def _copy(path: Path, target: Path) -> bool:
+    """Copy whole and synced, or not at all; False where the name is taken."""
+    try:
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        return False
+    try:
+        with open(handle, "wb") as out, path.open("rb") as source:  # noqa: PTH123
+            shutil.copyfileobj(source, out)
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
+    return True
