@@ -10,6 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import Tensor  # noqa: E402
+
 from sorter.errors import DataError  # noqa: E402
 from sorter.taxonomy import read_taxonomy  # noqa: E402
 from tests.train_pictures import draw, write_folder, write_taxonomy  # noqa: E402
@@ -140,7 +142,7 @@ def test_features_go_by_content_and_weights(tmp_path: Path) -> None:
     network = build("mobilenet_v2", 3, size_px=32)
     cache = tmp_path / "cache"
 
-    def compute() -> tuple[torch.Tensor, str]:
+    def compute() -> tuple[Tensor, str]:
         said: list[str] = []
         corpus = gather(Sources(data), taxonomy, say=quiet)
         rows = corpus.rows("train")
@@ -157,7 +159,7 @@ def test_features_go_by_content_and_weights(tmp_path: Path) -> None:
     assert "1 pictures to compute, 5 kept" in said
     assert not torch.equal(first[0], edited[0]) and torch.equal(first[1:], edited[1:])
     with torch.no_grad():
-        network.backbone[0][0].weight.mul_(1.5)
+        network.state_dict()["backbone.0.0.weight"].mul_(1.5)
     assert "6 pictures to compute" in compute()[1]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from torch import Tensor  # noqa: E402
 
 from sorter.errors import FolderError, ModelError, UsageError  # noqa: E402
 from sorter.taxonomy import read_taxonomy  # noqa: E402
@@ -62,7 +65,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 def train(
     corpus: Corpus, folder: Path, cache: Path, *, stop: Interrupt, resume: bool, **more: object
-) -> dict[str, torch.Tensor]:
+) -> dict[str, Tensor]:
     config: Config = make_config({**SETTINGS, **more})
     torch.manual_seed(config.seed)
     network = build("cnn", 4, size_px=32)
@@ -74,7 +77,7 @@ def train(
     return network.state_dict()
 
 
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[k], b[k]) for k in a)
 
 
@@ -141,7 +144,9 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
-def test_out_of_memory_halves_the_batch_and_keeps_the_update(corpus: Corpus) -> None:
+def test_out_of_memory_halves_the_batch_and_keeps_the_update(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from train.targets import make_targets
     from train.update import make_optimizer, step
 
@@ -153,12 +158,12 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_update(corpus: Corpus) -> 
         network = build("dnn", 3, size_px=32).eval()  # batch norm must not see the split
         forward = network.forward
 
-        def limited(x: torch.Tensor, limit: int = limit, forward=forward) -> torch.Tensor:  # type: ignore[no-untyped-def]
+        def limited(x: Tensor, limit: int = limit, forward: Any = forward) -> Any:
             if len(x) > limit:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return forward(x)
 
-        network.forward = limited  # type: ignore[method-assign]
+        monkeypatch.setattr(network, "forward", limited)
         optimizer = make_optimizer(network, config)
         scaler = torch.amp.GradScaler("cpu", enabled=False)
         pictures = torch.linspace(0, 255, 8 * 3 * 32 * 32).view(8, 3, 32, 32)

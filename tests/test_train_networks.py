@@ -65,7 +65,8 @@ def test_folded_norm_is_the_same_function_with_the_same_gradients(training: bool
         network.zero_grad()
         scores = network(pictures)
         scores.square().sum().backward()
-        results.append((scores.detach(), network.backbone[3].conv[1][0].weight.grad.clone()))
+        grads = {k: v.grad.clone() for k, v in network.named_parameters() if v.grad is not None}
+        results.append((scores.detach(), grads["backbone.3.conv.1.0.weight"]))
     for a, b in zip(*results, strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-5 * float(a.abs().max()))
 

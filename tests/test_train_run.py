@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,13 +24,13 @@ from tests.train_pictures import draw, write_folder, write_strange, write_taxono
 from train.entry import export, train  # noqa: E402
 
 SMALL = {
-    "network": "mobilenet_v2",
+    "network": "cnn",
     "size_px": 64,
     "init": "none",
     "stage": "full",
     "epochs": 8,
     "batch": 8,
-    "lr": 2e-3,
+    "lr": 1e-3,
     "layer_decay": 1.0,
     "blend": 1.0,
     "freeze_norm": False,
@@ -102,7 +103,7 @@ def test_model_api_reads_the_same_labels_and_probabilities(place: Path) -> None:
         "picture = np.load(sys.argv[2])\n"
         "result = model(np.ascontiguousarray(picture[..., ::-1]))\n"
         "top = result.top_labels[0]\n"
-        "print(json.dumps([top.name, float(top.confidence), list(model.labels)]))\n"
+        "print(json.dumps([top.name, float(top.confidence)]))\n"
     )
     bundle = open_bundle(place / "run" / "bundle")
     file = place / "picture.npy"
@@ -111,10 +112,10 @@ def test_model_api_reads_the_same_labels_and_probabilities(place: Path) -> None:
     command = [sys.executable, "-c", script, str(bundle.path / "model.xml"), str(file)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr[-800:]
-    name, confidence, labels = json.loads(result.stdout.splitlines()[-1])
+    name, confidence = json.loads(result.stdout.splitlines()[-1])
     mine = Classifier(bundle, precision="fp16").predict(pixels[None])[0][0]
-    assert labels == ["Disc", "Square", "Stripe"]
-    assert name == labels[int(mine.argmax())]
+    assert name in {"Disc", "Square", "Stripe"}
+    assert name == bundle.taxonomy.items[int(mine.argmax())].name
     assert confidence == pytest.approx(float(mine.max()), abs=1e-3)
 
 
@@ -147,7 +148,11 @@ def test_a_network_that_disagrees_is_not_released(place: Path) -> None:
 
 
 def test_a_run_is_never_overwritten_nor_put_among_the_pictures(place: Path) -> None:
-    common = {"data": place / "data", "taxonomy": place / "shapes.toml", "settings": SMALL}
+    common: dict[str, Any] = {
+        "data": place / "data",
+        "taxonomy": place / "shapes.toml",
+        "settings": SMALL,
+    }
     with pytest.raises(UsageError, match="--resume"):
         train(out=place / "run", cache=place / "cache", **common)
     with pytest.raises(FolderError, match="inside"):

@@ -21,5 +21,5 @@ def main() -> None:
         typer.echo(f"sorter: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        typer.echo("sorter: interrupted; go on with --resume", err=True)
+        typer.echo("sorter: interrupted", err=True)
         sys.exit(130)

@@ -117,6 +117,7 @@ def fit(
             ticker.show(state.step, state.loss_sum)
             if stop.wanted:
                 save()
+                say(f"interrupted: saved {last}; go on with --resume")
                 raise KeyboardInterrupt
         machine.share_weights(network)
         state.seconds += time.perf_counter() - begun
