@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import subprocess
@@ -87,3 +88,9 @@ def test_settings_that_cannot_be_are_refused(values: dict[str, object]) -> None:
 def test_text_is_read_as_the_fields_type() -> None:
     config = make_config({"blur": "0.5", "int8": "false", "head_steps": "9"})
     assert (config.blur, config.int8, config.head_steps) == (0.5, False, 9)
+
+
+def test_the_readme_names_every_setting() -> None:
+    text = (ROOT / "train" / "README.md").read_text(encoding="utf-8")
+    named = set(text[text.index("## Settings") :].replace("`", " ").split())
+    assert {field.name for field in dataclasses.fields(Config)} <= named
