@@ -1,0 +1,32 @@
+"""`python -m sorter.samples DIR`: a labelled folder of drawn pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Where to write <code>/NNN.jpg.")],
+    per_class: Annotated[int, typer.Option(help="Pictures a class.", min=1)] = 20,
+    seed: Annotated[int, typer.Option(help="Same seed, same pictures.", min=0)] = 0,
+    classes: Annotated[str, typer.Option(help="Class codes, separated by commas.")] = "",
+) -> None:
+    """Draw pictures of the items that sorter ships drawings of."""
+    from sorter.samples.objects import OBJECTS
+    from sorter.samples.render import write_folder
+
+    codes = classes.split(",") if classes else list(OBJECTS)
+    unknown = [code for code in codes if code not in OBJECTS]
+    if unknown:
+        raise typer.BadParameter(
+            f"no drawing of {', '.join(unknown)}; there are {', '.join(OBJECTS)}"
+        )
+    count = write_folder(folder, per_class=per_class, seed=seed, codes=codes)
+    typer.echo(f"{count} pictures", err=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
