@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,23 @@ from sorter.samples.canvas import compose
 from sorter.samples.objects import OBJECTS
 
 SIDE_PX = 480
+
+BUNDLED: Mapping[str, tuple[str, int]] = {
+    "plastic-bottle": ("00_00", 11),
+    "can": ("00_03", 12),
+    "cardboard-box": ("00_06", 13),
+    "basketball": ("00_07", 14),
+    "chopsticks": ("01_00", 11),
+    "toothbrush": ("01_04", 15),
+    "ceramic-bowl": ("01_07", 12),
+    "paint-bucket": ("02_00", 14),
+    "battery": ("02_01", 12),
+    "tablets": ("02_03", 11),
+    "orange-peel": ("03_00", 13),
+    "cabbage-leaf": ("03_01", 12),
+    "banana-peel": ("03_03", 12),
+}
+"""Name of a bundled picture → its class and seed; no training draws with these seeds."""
 
 
 def draw(code: str, *, seed: int = 0, side_px: int = SIDE_PX) -> Image.Image:
@@ -33,3 +50,10 @@ def write_folder(
             picture.save(place / f"{number:03d}.jpg", quality=88)
             count += 1
     return count
+
+
+def write_bundled(folder: Path) -> None:
+    """Draw the pictures that ship with sorter, as `folder/<name>.jpg`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (code, seed) in BUNDLED.items():
+        draw(code, seed=seed).save(folder / f"{name}.jpg", quality=82, optimize=True)
