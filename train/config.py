@@ -51,7 +51,7 @@ class Config:
     head_steps: int = 60
     head_epochs: int = 30
     head_lr: float = 0.015
-    head_decay: float = 1e-3
+    head_decay: float = 0.03
     head_flips: bool = True
 
     # The whole net.
