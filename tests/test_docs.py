@@ -1,4 +1,4 @@
-"""The README cannot rot: every command is in it, has help with an example, and its table is true."""
+"""The README cannot rot: every command is in it and has help with an example; its table is true."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Layer:
 
 
 def across(at: float, width: float) -> NDArray[np.float64]:
-    """Light on an upright cylinder: `at` its middle, `width` its width, bright left of the middle."""
+    """Light on an upright cylinder about `at`, `width` wide, brightest left of its middle."""
     x = (np.arange(SIDE_PX) / SIDE_PX - at) / (width / 2)
     round_ = np.sqrt(np.clip(1.0 - x**2, 0.0, 1.0))
     shine = 0.55 * np.exp(-(((x + 0.4) / 0.13) ** 2)) + 0.2 * np.exp(-(((x - 0.55) / 0.1) ** 2))

@@ -58,7 +58,8 @@ def cardboard(rng: Rng) -> Layer:
     layer, brown = Layer(), vary((186, 144, 96), rng, 10)
 
     def lit(factor: float) -> tuple[int, int, int]:
-        return tuple(min(255, round(v * factor)) for v in brown)  # type: ignore[return-value]
+        red, green, blue = (min(255, round(v * factor)) for v in brown)
+        return red, green, blue
 
     layer.polygon([(0.14, 0.42), (0.5, 0.54), (0.5, 0.9), (0.14, 0.76)], lit(0.92))
     layer.polygon([(0.5, 0.54), (0.86, 0.42), (0.86, 0.76), (0.5, 0.9)], lit(0.72))
