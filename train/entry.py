@@ -5,11 +5,12 @@ Owns the step from options to a run; everything else belongs to `run`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sorter.errors import FolderError
+from sorter.domain import Prediction
+from sorter.errors import FolderError, ImageError
 from sorter.taxonomy import default_taxonomy, read_taxonomy
 from train import release
 from train.config import make_config
@@ -60,6 +61,14 @@ def export(
             checkpoint, data, out, onnx=onnx, int8=int8, max_drop=max_drop
         )
     }
+
+
+def predict(*, checkpoint: Path, pictures: Sequence[Path]) -> list[Prediction | ImageError]:
+    """What the network of a bundle's `checkpoint.pt` says of `pictures`, before any conversion.
+
+    An unreadable picture gives its error as a value. Raises ModelError.
+    """
+    return release.predict_again(checkpoint, pictures)
 
 
 def _refuse_inside(folder: Path, sources: list[Path], option: str) -> None:

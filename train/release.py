@@ -8,17 +8,23 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sorter.errors import ModelError, UsageError
+import torch
+
+from sorter.domain import Prediction
+from sorter.errors import ImageError, ModelError, UsageError
 from sorter.taxonomy import taxonomy_from_dict
+from sorter.vision import images
 from train import checkpoint
 from train.calibrate import from_json
 from train.config import make_config
 from train.data import Pixels, Sources, default_cache, gather
 from train.export import Proof, export
+from train.figures import predictions
 from train.networks import Network, build
 
 
@@ -53,6 +59,28 @@ def export_again(
     card = json.loads(content["card"])
     calibration = from_json(content["calibration"])
     return export(network, calibration, taxonomy, config, proof, out, card=card, say=say, onnx=onnx)
+
+
+def predict_again(file: Path, pictures: Sequence[Path]) -> list[Prediction | ImageError]:
+    """Predictions of the network in `file`, float32 on the CPU, as the edge would get them."""
+    content = checkpoint.load(file)
+    if "calibration" not in content:
+        raise ModelError(f"{file}: not a released checkpoint: it carries no calibration")
+    calibration = from_json(content["calibration"])
+    classes = len(json.loads(content["taxonomy"])["items"])
+    network = open_network(content, classes).eval()
+    results: list[Prediction | ImageError] = []
+    for path in pictures:
+        try:
+            pixels = images.load(path, network.size_px).pixels
+        except ImageError as error:
+            results.append(error)
+            continue
+        with torch.inference_mode():
+            batch = torch.from_numpy(pixels[None].copy()).permute(0, 3, 1, 2)
+            scores = network(network.normalise(batch)).numpy()
+        results += predictions(scores, classes, calibration)
+    return results
 
 
 def open_network(content: dict[str, Any], classes: int) -> Network:

@@ -1,10 +1,235 @@
-"""`sorter evaluate`: not written yet."""
+"""`sorter evaluate`: labelled folders in, honest figures out, each precision beside the others."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from sorter.domain import Prediction
+from sorter.errors import DataError, ImageError, UsageError
+
+if TYPE_CHECKING:
+    from sorter.dataset.layout import Sample
+    from sorter.vision.bundle import Bundle
+    from sorter.vision.evaluate import Evaluation
+
+
+class Split(StrEnum):
+    """Which pictures to judge on."""
+
+    AUTO = "auto"
+    VAL = "val"
+    TRAIN = "train"
+    ALL = "all"
+
+
+class Engine(StrEnum):
+    """Which network of the bundle to judge."""
+
+    TORCH = "torch"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+def evaluate(
+    data: Annotated[
+        Path, typer.Argument(help="DATA/{train,val}/<class>/, DATA/<class>/ or DATA/<source>/….")
+    ],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", envvar="SORTER_MODEL", help="A bundle. [default: the one that ships]"
+        ),
+    ] = None,
+    split: Annotated[
+        Split, typer.Option("--split", help="auto: val where there is one, else all.")
+    ] = Split.AUTO,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="DATA holds DATA/<source>/<class>/.")
+    ] = False,
+    unknown: Annotated[
+        Path | None, typer.Option("--unknown", help="Pictures of none of the classes.")
+    ] = None,
+    precision: Annotated[
+        list[Engine] | None,
+        typer.Option("--precision", help="Repeatable. [default: all that can run]"),
+    ] = None,
+    mistakes: Annotated[
+        Path | None, typer.Option("--mistakes", help="Write the wrong ones to this CSV file.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Threads. [default: usable cores]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
+) -> None:
+    """Judge a model on labelled pictures: accuracy by class and by bin, calibration, coverage.
+
+    With --unknown, also how well it leaves strange objects unsure. Torch is judged too where it
+    is installed and the bundle carries its checkpoint.
+
+    Example: sorter evaluate pictures --unknown strange --json
+    """
+    from sorter.dataset.layout import read_extra, read_labelled, read_unknown
+    from sorter.vision.bundle import default_bundle, open_bundle
+    from sorter.vision.evaluate import evaluate as judge
+    from sorter.vision.evaluate import to_dict
+
+    bundle = open_bundle(model or default_bundle())
+    reader = read_extra if sources else read_labelled
+    samples = _chosen(reader(data, bundle.taxonomy), split, data)
+    strange = read_unknown(unknown) if unknown else []
+    engines = precision or _available(bundle)
+    document: dict[str, Any] = {}
+    broken: dict[Path, str] = {}
+    wrong: list[tuple[str, ...]] = []
+    for engine in engines:
+        paths = [s.path for s in (*samples, *strange)]
+        found = _predict(engine, paths, bundle, jobs)
+        broken |= {
+            p: str(f) for p, f in zip(paths, found, strict=True) if isinstance(f, ImageError)
+        }
+        whole = [
+            (s, f)
+            for s, f in zip((*samples, *strange), found, strict=True)
+            if isinstance(f, Prediction)
+        ]
+        known = [(s, f) for s, f in whole if s.index >= 0]
+        if not known:
+            raise DataError(f"{data}: no picture could be opened")
+        result = judge(
+            [s.index for s, _ in known],
+            [f for _, f in known],
+            bundle.taxonomy,
+            bundle.policy,
+            unknown=[f for s, f in whole if s.index < 0],
+        )
+        document[engine.value] = to_dict(result)
+        wrong += _mistakes(engine, known, bundle)
+        if not as_json:
+            _show(engine, result)
+    for path, why in sorted(broken.items()):
+        typer.echo(f"left out {str(path)!r}: {why}", err=True)
+    if mistakes is not None:
+        _write_mistakes(mistakes, wrong)
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    if broken:
+        raise typer.Exit(1)
+
+
+def _chosen(samples: Sequence[Sample], split: Split, data: Path) -> list[Sample]:
+    wanted = split.value
+    if split is Split.AUTO:
+        wanted = "val" if any(s.split == "val" for s in samples) else "all"
+    chosen = [s for s in samples if wanted in ("all", s.split)]
+    if not chosen:
+        raise UsageError(f"{data}: holds no {wanted}/ folder; choose another --split")
+    return chosen
+
+
+def _available(bundle: Bundle) -> list[Engine]:
+    """What this machine can run of this bundle, the original first."""
+    engines = [Engine(p) for p in ("fp16", "int8") if p in bundle.precisions]
+    if (bundle.path / "checkpoint.pt").is_file() and find_spec("torch") is not None:
+        engines.insert(0, Engine.TORCH)
+    return engines
+
+
+def _predict(
+    engine: Engine, paths: Sequence[Path], bundle: Bundle, jobs: int | None
+) -> list[Prediction | ImageError]:
+    if engine is Engine.TORCH:
+        from sorter.cli.train import torch_predictions
+
+        return torch_predictions(bundle.path / "checkpoint.pt", paths)
+    from sorter.vision.batch import predict
+
+    return list(predict(paths, bundle, precision=engine.value, jobs=jobs))
+
+
+def _mistakes(
+    engine: Engine, known: Sequence[tuple[Sample, Prediction]], bundle: Bundle
+) -> list[tuple[str, ...]]:
+    """Rows of wrong labels, surest first."""
+    from sorter.vision.decide import decide
+
+    rows = []
+    for sample, prediction in known:
+        decision = decide(prediction, bundle.taxonomy, bundle.policy)
+        truth = bundle.taxonomy.items[sample.index]
+        if decision.label.code != truth.code:
+            rows.append((decision.bin_confidence, sample.path, truth, decision))
+    rows.sort(key=lambda row: -row[0])
+    return [
+        (
+            engine.value,
+            str(path),
+            truth.name,
+            d.label.name,
+            truth.bin,
+            d.bin.key,
+            d.status.value,
+            f"{confidence:.4f}",
+        )
+        for confidence, path, truth, d in rows
+    ]
+
+
+def _write_mistakes(file: Path, rows: Sequence[tuple[str, ...]]) -> None:
+    import csv
+
+    from sorter.errors import FolderError
+    from sorter.report.csv import cell
+
+    try:
+        with file.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(
+                ("precision", "path", "truth", "called", "truth_bin", "bin", "status", "confidence")
+            )
+            writer.writerows([cell(value) for value in row] for row in rows)
+    except OSError as error:
+        raise FolderError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _show(engine: Engine, result: Evaluation) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(
+        f"{engine.value}: {result.n} pictures, label {result.label_accuracy:.2%}, "
+        f"bin {result.bin_accuracy:.2%}, macro-F1 {result.macro_f1:.3f}, ECE {result.ece:.3f}",
+        highlight=False,
+    )
+    console.print(
+        f"sorted {result.coverage:.1%}, of which {result.wrong_bin_rate:.2%} in a wrong bin",
+        highlight=False,
+    )
+    if result.unknown is not None:
+        console.print(
+            f"unknown: {result.unknown.n} pictures, {result.unknown.unsure:.1%} left unsure, "
+            f"AUROC {result.unknown.auroc:.3f}",
+            highlight=False,
+        )
+    table = Table("class", "n", "recall", "precision", "F1")
+    for group in (*result.by_bin, *result.by_class):
+        if group.n:
+            table.add_row(
+                group.name,
+                *(str(group.n), f"{group.recall:.1%}", f"{group.precision:.1%}", f"{group.f1:.2f}"),
+            )
+    console.print(table)
+    for pair in result.confused:
+        console.print(f"{pair.n} x {pair.truth.name} called {pair.called.name}", highlight=False)
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
-    del app
+    app.command("evaluate")(evaluate)

@@ -9,12 +9,14 @@ Defaults are written here so that `--help` shows them without torch; a test keep
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sorter.errors import MissingExtraError
+from sorter.domain import Prediction
+from sorter.errors import ImageError, MissingExtraError
 
 _DATA = "Data"
 _RECIPE = "Recipe"
@@ -205,6 +207,14 @@ def export(
         checkpoint=checkpoint, data=data, out=out, onnx=onnx, int8=int8, max_drop=max_drop
     )
     _print(result, as_json=as_json)
+
+
+def torch_predictions(checkpoint: Path, pictures: Sequence[Path]) -> list[Prediction | ImageError]:
+    """What a bundle's checkpoint says, for `sorter evaluate`; MissingExtraError without torch."""
+    found: list[Prediction | ImageError] = _train_package().predict(
+        checkpoint=checkpoint, pictures=pictures
+    )
+    return found
 
 
 _FIELDS = {"size": "size_px", "train_size": "train_px"}
