@@ -1,10 +1,102 @@
-"""`sorter bench`: not written yet."""
+"""`sorter bench`: this machine's speed against its own limit."""
 
 from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 
+class Precision(StrEnum):
+    """Which of a bundle's networks to run."""
+
+    INT8 = "int8"
+    FP16 = "fp16"
+
+
+def bench(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...", help="Pictures to use. [default: drawn ones]", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", envvar="SORTER_MODEL", help="A bundle. [default: the one that ships]"
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="Which network of the bundle.")
+    ] = Precision.INT8,
+    count: Annotated[int, typer.Option("--count", min=1, help="Drawn pictures.")] = 1000,
+    side: Annotated[
+        int, typer.Option("--side", min=32, max=6000, help="Their side in pixels.")
+    ] = 300,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Threads. [default: usable cores]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
+) -> None:
+    """Measure decoding alone, inference alone and both together, and the share of the limit.
+
+    The limit is cores ÷ (decode + inference of one picture alone on one core).
+
+    Example: sorter bench --count 200 --side 3464 --json
+    """
+    from sorter.vision import images
+    from sorter.vision.bench import machine, measure
+    from sorter.vision.bundle import default_bundle, open_bundle
+
+    bundle = open_bundle(model or default_bundle())
+    with ExitStack() as stack:
+        if paths:
+            found = list(images.find(paths))
+        else:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sorter-bench-"))
+            found = _drawn(Path(folder), count, side)
+        speed = measure(found, bundle, precision=precision.value, jobs=jobs)
+    if as_json:
+        document = {**asdict(speed), "precision": precision.value, **machine()}
+        typer.echo(json.dumps(document))
+        return
+    for name, value in machine().items():
+        typer.echo(f"{name}: {value}")
+    typer.echo(
+        f"{speed.pictures} pictures, {speed.cores} cores, {precision.value}\n"
+        f"decode alone    {speed.decode_s * 1000:8.2f} ms\n"
+        f"inference alone {speed.infer_s * 1000:8.2f} ms\n"
+        f"limit           {speed.limit_per_s:8.1f} a second\n"
+        f"together        {speed.rate_per_s:8.1f} a second\n"
+        f"share           {speed.share:8.1%}"
+    )
+
+
+def _drawn(folder: Path, count: int, side: int) -> list[Path]:
+    """`count` files of a few different drawings: speed depends on size and detail, not on what."""
+    from sorter.samples.render import BUNDLED, draw
+
+    kinds = []
+    for code, seed in list(BUNDLED.values())[:6]:
+        file = folder / f"{code}.jpg"
+        draw(code, seed=seed, side_px=side).save(file, quality=90)
+        kinds.append(file.read_bytes())
+        file.unlink()
+    paths = []
+    for number in range(count):
+        path = folder / f"{number:06d}.jpg"
+        path.write_bytes(kinds[number % len(kinds)])
+        paths.append(path)
+    return paths
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
-    del app
+    app.command("bench")(bench)

@@ -1,0 +1,115 @@
+"""How fast this machine is with a bundle, against its own limit.
+
+The limit is what the cores could do if nothing but decoding and inference cost time: cores divided
+by the seconds one core needs for both. Owns measuring; shows nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sorter.errors import DataError, ImageError
+from sorter.vision import images
+from sorter.vision.batch import open_classifier, run
+from sorter.vision.bundle import Bundle
+from sorter.vision.classifier import Classifier
+from sorter.vision.cores import usable_cores
+
+ALONE = 200
+"""Pictures that are decoded and inferred alone, at most: enough for a steady mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Seconds a picture alone on one core, pictures a second together, and the share reached."""
+
+    pictures: int
+    cores: int
+    decode_s: float
+    infer_s: float
+    limit_per_s: float
+    rate_per_s: float
+    share: float
+    first_s: float
+
+
+def measure(
+    paths: Sequence[Path], bundle: Bundle, *, precision: str, jobs: int | None = None
+) -> Speed:
+    """Measure on `paths`, each read once for warming up. Raises DataError without a picture."""
+    cores = max(1, jobs or usable_cores())
+    alone = paths[:ALONE]
+    pixels = []
+    for path in alone:
+        try:
+            pixels.append(images.load(path, bundle.size_px).pixels)
+        except ImageError:
+            continue
+    if not pixels:
+        raise DataError("no picture to measure with could be opened")
+    decode_s = _decode_alone(alone, bundle.size_px)
+    infer_s = _infer_alone(pixels, bundle, precision)
+
+    classifier = open_classifier(bundle, precision=precision, jobs=cores)
+    list(run(paths[: 2 * cores], classifier, bundle, policy=bundle.policy, jobs=cores))
+    begun = time.perf_counter()
+    first_s, count = 0.0, 0
+    for _ in run(paths, classifier, bundle, policy=bundle.policy, jobs=cores):
+        count += 1
+        first_s = first_s or time.perf_counter() - begun
+    rate = count / (time.perf_counter() - begun)
+    limit = cores / (decode_s + infer_s)
+    return Speed(count, cores, decode_s, infer_s, limit, rate, rate / limit, first_s)
+
+
+def machine() -> dict[str, str]:
+    """Processor, instruction sets and versions, as a report needs them."""
+    model, flags = platform.machine(), ""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                model = value.strip()
+            if name.strip() in ("flags", "Features"):
+                flags = value
+    except OSError:
+        pass
+    known = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd")
+    versions = {name: metadata.version(name) for name in ("openvino", "simplejpeg", "pillow")}
+    return {
+        "cpu": model,
+        "isa": " ".join(name for name in known if name in flags.split()),
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def _decode_alone(paths: Sequence[Path], size_px: int) -> float:
+    """Seconds a picture from file to pixels, on one thread."""
+    begun, count = time.perf_counter(), 0
+    for path in paths:
+        try:
+            images.load(path, size_px)
+        except ImageError:
+            continue
+        count += 1
+    return (time.perf_counter() - begun) / count
+
+
+def _infer_alone(pixels: Sequence[NDArray[np.uint8]], bundle: Bundle, precision: str) -> float:
+    """Seconds a picture through the network, on one thread of one core."""
+    classifier = Classifier(bundle, precision=precision, threads=1)
+    for one in pixels[:5]:
+        classifier.predict(one[None])
+    begun = time.perf_counter()
+    for one in pixels:
+        classifier.predict(one[None])
+    return (time.perf_counter() - begun) / len(pixels)

@@ -1,0 +1,27 @@
+"""`sorter bench` on a tiny model: the figures are there and belong together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sorter.cli.app import app
+from tests.tiny import write_bundle
+
+
+def test_the_share_is_the_rate_over_the_limit(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    words = ["bench", "--model", str(bundle), "--count", "24", "--side", "64", "--json"]
+    done = CliRunner().invoke(app, [*words, "--jobs", "1"])
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout)
+    assert figures["pictures"] == 24
+    assert figures["cores"] == 1
+    alone = figures["decode_s"] + figures["infer_s"]
+    assert figures["limit_per_s"] == pytest.approx(1 / alone)
+    assert figures["share"] == pytest.approx(figures["rate_per_s"] / figures["limit_per_s"])
+    assert figures["precision"] == "int8"
+    assert figures["openvino"]
