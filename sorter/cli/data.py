@@ -1,10 +1,177 @@
-"""`sorter data`: not written yet."""
+"""`sorter data check`: is this data fit to train on?"""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+if TYPE_CHECKING:
+    from sorter.dataset.check import Pair, Report
+
+SHOWN = 10
+"""Lines of each kind on the screen; --json has all."""
+
+
+def check(
+    data: Annotated[Path, typer.Argument(help="DATA/{train,val}/<class>/ or DATA/<class>/.")],
+    extra: Annotated[
+        list[Path] | None, typer.Option("--extra", help="More: DIR/<source>/<class>/.")
+    ] = None,
+    taxonomy: Annotated[
+        Path | None, typer.Option("--taxonomy", help="Other classes and bins, a TOML file.")
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", help="oof.npz of a training run, to find wrong labels."),
+    ] = None,
+    groups_out: Annotated[
+        Path | None,
+        typer.Option("--groups-out", help="Write path,group here, for train --groups."),
+    ] = None,
+    keypoints: Annotated[
+        bool, typer.Option("--keypoints/--no-keypoints", help="Compare keypoints too (OpenCV).")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
+) -> None:
+    """Find unreadable pictures, leaks between splits, duplicates, rare classes, label conflicts.
+
+    Exit code 1 where something was found that makes figures dishonest or a picture useless.
+
+    Example: sorter data check pictures --groups-out groups.csv
+    """
+    from sorter.dataset.check import check as look
+    from sorter.dataset.duplicates import has_keypoints
+    from sorter.dataset.layout import read_extra, read_labelled
+    from sorter.taxonomy import default_taxonomy, read_taxonomy
+
+    words = read_taxonomy(taxonomy) if taxonomy else default_taxonomy()
+    samples = read_labelled(data, words)
+    samples += [s for folder in extra or [] for s in read_extra(folder, words)]
+    if keypoints and not has_keypoints():
+        typer.echo(
+            "OpenCV is not installed: crops and flips go unseen (pip install 'sorter[train]')",
+            err=True,
+        )
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("comparing", total=None)
+        report = look(
+            samples,
+            words,
+            predictions=predictions,
+            keypoints=keypoints and has_keypoints(),
+            tick=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if groups_out is not None:
+        _write_groups(groups_out, report)
+    if as_json:
+        typer.echo(json.dumps(_document(report), ensure_ascii=False))
+    else:
+        _show(report)
+    if not report.is_clean:
+        raise typer.Exit(1)
+
+
+def _write_groups(file: Path, report: Report) -> None:
+    """Paths are relative to the file's folder where they lie below it, else absolute."""
+    import csv
+    import os
+
+    from sorter.errors import FolderError
+
+    home = file.parent.resolve()
+    try:
+        with file.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(("path", "group"))
+            for path, group in report.groups.items():
+                whole = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as named.
+                inside = whole.is_relative_to(home)
+                writer.writerow((whole.relative_to(home) if inside else whole, group))
+    except OSError as error:
+        raise FolderError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _document(report: Report) -> dict[str, Any]:
+    def pairs(found: tuple[Pair, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "first": str(p.first),
+                "second": str(p.second),
+                "kind": p.kind.value,
+                "score": round(p.score, 3),
+            }
+            for p in found
+        ]
+
+    return {
+        "pictures": report.pictures,
+        "photographs": len(set(report.groups.values())),
+        "unreadable": [{"path": str(p), "why": why} for p, why in report.unreadable],
+        "leaked": [str(p) for p in report.leaked],
+        "leaks": pairs(report.leaks),
+        "conflicts": pairs(report.conflicts),
+        "duplicates": pairs(report.duplicates),
+        "counts": report.counts,
+        "rare": list(report.rare),
+        "missing": list(report.missing),
+        "doubts": [
+            {
+                "path": str(d.path),
+                "label": d.label,
+                "probability": round(d.probability, 5),
+                "likelier": d.likelier,
+            }
+            for d in report.doubts
+        ],
+        "keypoints": report.keypoints,
+    }
+
+
+def _show(report: Report) -> None:
+    from sorter.report.text import escape
+
+    def lines(title: str, rows: list[str]) -> None:
+        typer.echo(f"{title}: {len(rows)}")
+        for row in rows[:SHOWN]:
+            typer.echo(f"  {row}")
+        if len(rows) > SHOWN:
+            typer.echo(f"  … and {len(rows) - SHOWN} more (--json has all)")
+
+    def pair(p: Pair) -> str:
+        return f"{escape(str(p.first))} ~ {escape(str(p.second))} ({p.kind.value}, {p.score:.2f})"
+
+    typer.echo(f"{report.pictures} pictures, {len(set(report.groups.values()))} photographs")
+    lines("unreadable", [f"{escape(str(p))}: {why}" for p, why in report.unreadable])
+    typer.echo(f"validation pictures with a sibling in train: {len(report.leaked)}")
+    lines("leaks", [pair(p) for p in report.leaks])
+    lines("label conflicts", [pair(p) for p in report.conflicts])
+    lines("duplicates", [pair(p) for p in report.duplicates])
+    for title, names in (("rare classes", report.rare), ("classes without", report.missing)):
+        if names:
+            typer.echo(f"{title}: {', '.join(names)}")
+    if report.doubts:
+        lines(
+            "doubtful labels",
+            [
+                f"{escape(str(d.path))}: {d.label} has {d.probability:.3f}, rather {d.likelier}"
+                for d in report.doubts
+            ],
+        )
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
-    del app
+    group = typer.Typer(help="Look at labelled data.", no_args_is_help=True)
+    group.command("check")(check)
+    group.callback()(_group)
+    app.add_typer(group, name="data")
+
+
+def _group() -> None:
+    """Look at labelled data."""
