@@ -1,0 +1,200 @@
+"""The journal on a real disk: durable, never a number twice, readable after the worst."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sorter.domain import Decision, ItemState, Status
+from sorter.errors import JournalError
+from sorter.station.history import read_items, summarise
+from sorter.station.journal import Journal
+from sorter.station.opening import open_journal
+from sorter.station.picture import Picture
+from sorter.station.settle import Identity
+from tests.tiny import taxonomy3
+
+TAXONOMY = taxonomy3()
+CAN = TAXONOMY.items[0]
+DECISION = Decision(Status.SORTED, CAN, 0.9, TAXONOMY.bin_of(CAN), 0.95)
+
+
+def picture(name: str = "a.jpg", sha: str = "aa") -> Picture:
+    identity = Identity(inode=1, size=2, mtime_ns=3, ctime_ns=4)
+    return Picture(
+        Path("/camera") / name, b"", sha, identity, arrived=1.0, arrived_at=1_700_000_000
+    )
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = open_journal(tmp_path / "journal.sqlite")
+    yield opened
+    opened.close()
+
+
+def test_a_life_from_arrival_to_done(journal: Journal) -> None:
+    n = journal.add(picture(), ItemState.ARRIVED)
+    journal.decide(n, DECISION, bin_=DECISION.bin, model="m1")
+    journal.sent(n, "b00t")
+    assert [(r.n, r.state, r.boot) for r in journal.unfinished()] == [(n, ItemState.SENT, "b00t")]
+    journal.finish(n, ItemState.DONE)
+    assert journal.unfinished() == []
+    (row,) = read_items(journal.path)
+    assert (row["state"], row["label"], row["bin"], row["model"]) == ("DONE", "can", "metal", "m1")
+    assert row["arrived_at"] == "2023-11-14T22:13:20.000Z"
+    assert row["sent_at"] and row["done_at"]
+
+
+def test_a_terminal_record_is_the_last(journal: Journal) -> None:
+    n = journal.add(picture(), ItemState.SENT, decision=DECISION, boot="b")
+    journal.finish(n, ItemState.UNCERTAIN, "no answer")
+    with pytest.raises(RuntimeError):
+        journal.finish(n, ItemState.DONE)
+    with pytest.raises(RuntimeError):
+        journal.sent(n, "b")
+    (row,) = read_items(journal.path)
+    assert (row["state"], row["reason"]) == ("UNCERTAIN", "no answer")
+
+
+def test_numbers_are_never_used_again(tmp_path: Path) -> None:
+    file = tmp_path / "j.sqlite"
+    with contextlib.closing(open_journal(file)) as journal:
+        first = journal.add(picture(), ItemState.DONE)
+        assert journal.prune(before=4e9) == 1
+        assert journal.next_n == first + 1
+        sid = journal.sid
+    with contextlib.closing(open_journal(file)) as journal:
+        assert journal.add(picture("b.jpg"), ItemState.DONE) == first + 1
+        assert (journal.sid, journal.starts) == (sid, 2)
+
+
+def test_the_same_bytes_are_known_by_path_and_as_a_twin(journal: Journal) -> None:
+    n = journal.add(picture("a.jpg", "aa"), ItemState.DONE)
+    assert journal.same(Path("/camera/a.jpg"), "aa") == n
+    assert journal.same(Path("/camera/b.jpg"), "aa") is None
+    twin = journal.twin("aa")
+    assert twin is not None
+    assert twin.n == n
+    assert journal.twin("bb") is None
+    assert journal.recorded(Path("/camera/a.jpg"), picture().identity)
+    changed = Identity(inode=1, size=2, mtime_ns=3, ctime_ns=5)
+    assert not journal.recorded(Path("/camera/a.jpg"), changed)
+
+
+def test_a_name_that_is_no_text(journal: Journal) -> None:
+    odd = os.fsdecode(b"\xff\n[red].jpg")
+    journal.add(picture(odd), ItemState.REJECTED, reason="two\nlines")
+    (row,) = read_items(journal.path)
+    assert row["path"] == f"/camera/{odd}"
+    assert row["reason"] == "two lines"
+
+
+def test_retention_takes_small_bites_and_no_open_row(journal: Journal) -> None:
+    for i in range(5):
+        journal.add(picture(f"{i}.jpg", str(i)), ItemState.DONE)
+    journal.add(picture("open.jpg", "o"), ItemState.SENT, decision=DECISION)
+    assert [journal.prune(before=4e9, batch=2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [r.state for r in journal.unfinished()] == [ItemState.SENT]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 8192, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_damaged_journal_is_set_aside_loudly(damage: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "j.sqlite"
+    with contextlib.closing(open_journal(file)) as journal:
+        old = journal.sid
+    for side in ("-wal", "-shm"):
+        file.with_name(file.name + side).unlink(missing_ok=True)
+    file.write_bytes(damage)
+    with contextlib.closing(open_journal(file)) as journal:
+        assert journal.sid != old
+        assert "set aside" in journal.warnings[0]
+        assert journal.add(picture(), ItemState.DONE) == 1
+    assert [p for p in tmp_path.iterdir() if p.read_bytes() == damage]
+
+
+def test_one_station_a_journal(journal: Journal) -> None:
+    with pytest.raises(JournalError, match=f"process {os.getpid()}"):
+        open_journal(journal.path)
+
+
+def test_a_newer_journal_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "j.sqlite"
+    open_journal(file).close()
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match="newer"):
+        open_journal(file)
+    with pytest.raises(JournalError, match="newer"):
+        summarise(file)
+
+
+def test_every_write_survives_kill_9(tmp_path: Path) -> None:
+    file = tmp_path / "j.sqlite"
+    code = (
+        "import sys, os, signal\n"
+        "from pathlib import Path\n"
+        "from tests.test_journal import picture\n"
+        "from sorter.domain import ItemState\n"
+        "from sorter.station.opening import open_journal\n"
+        f"journal = open_journal(Path({str(file)!r}))\n"
+        "for i in range(10**6):\n"
+        "    print(journal.add(picture(str(i), str(i)), ItemState.DONE), flush=True)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    said = [int(child.stdout.readline()) for _ in range(25)]
+    child.kill()
+    said += [int(line) for line in child.stdout if line.strip()]
+    child.stdout.close()
+    child.wait()
+    kept = {row["n"] for row in read_items(file)}
+    assert set(said) <= kept
+    assert summarise(file).unclean == 1
+
+
+def test_a_full_disk_takes_last_words_and_no_new_item(tmp_path: Path) -> None:
+    """A file-size limit of this process stands in for the disk's end."""
+    file = tmp_path / "j.sqlite"
+    code = f"""
+import resource, signal
+from pathlib import Path
+from tests.test_journal import DECISION, picture
+from sorter.domain import ItemState
+from sorter.station.journal import JournalStuckError
+from sorter.station.opening import open_journal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+journal = open_journal(Path({str(file)!r}))
+n = journal.add(picture(), ItemState.SENT, decision=DECISION)
+wal = Path({str(file)!r} + "-wal").stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (wal, resource.RLIM_INFINITY))
+try:
+    for i in range(100):
+        journal.add(picture(str(i), str(i)), ItemState.DONE)
+except JournalStuckError as error:
+    print("stuck:", error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+journal.finish(n, ItemState.DONE)
+print("done")
+journal.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "stuck:" in done.stdout
+    assert "check the disk" in done.stdout or "free some space" in done.stdout
+    assert done.stdout.endswith("done\n")
+
+
+def test_no_journal_there(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="no journal there"):
+        summarise(tmp_path / "none.sqlite")
+    (tmp_path / "text.sqlite").write_text("no database")
+    with pytest.raises(JournalError, match="cannot read"):
+        summarise(tmp_path / "text.sqlite")
