@@ -34,7 +34,7 @@ KEYPOINTS = 160
 RATIO = 0.85
 """A match counts where the best is this much nearer than the second best (Lowe's ratio)."""
 
-MIN_INLIERS = 9
+MIN_INLIERS = 12
 MIN_SHARE = 0.35
 HASH_SIDE = 16
 HASH_BITS_APART = 14
