@@ -83,6 +83,7 @@ class Config:
     # Which pictures, how often.
     balance_class: float = 0.5
     balance_source: float = 0.5
+    data_share: float = 0.0
     group_weight: str = "sqrt"
     epoch_size: int = 0
 
@@ -108,6 +109,7 @@ class Config:
 
     # Honest figures.
     folds: int = 0
+    folds_run: int = 0
     leave_one_source_out: bool = False
     wrong_bin_rate: float = 0.005
     known_lost: float = 0.05
@@ -141,6 +143,8 @@ class Config:
             side = getattr(self, name)
             if side and not 16 <= side <= 1024:
                 raise UsageError(f"{name} is {side}; it goes from 16 to 1024")
+        if self.folds_run < 0:
+            raise UsageError(f"folds_run is {self.folds_run}; use 1 or more, or 0 for all")
         if self.folds == 1 or self.folds < 0:
             raise UsageError(f"folds is {self.folds}; use 2 or more, or 0 for none")
 
@@ -148,7 +152,16 @@ class Config:
 RUNTIME = frozenset({"device", "amp", "threads", "workers"})
 
 _SHARES = (
-    *("dropout", "warmup", "label_smoothing", "ema", "blend", "balance_class", "balance_source"),
+    *(
+        "dropout",
+        "warmup",
+        "label_smoothing",
+        "ema",
+        "blend",
+        "balance_class",
+        "balance_source",
+        "data_share",
+    ),
     *("crop_min", "flip_vertical", "colour", "hue", "grey", "blur", "jpeg", "noise", "erase"),
     *("unknown_share", "exposure", "teacher_weight", "wrong_bin_rate", "known_lost"),
     *("min_threshold", "momentum", "gamma"),

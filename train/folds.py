@@ -81,10 +81,14 @@ def assign(corpus: Corpus, config: Config) -> NDArray[np.int64]:
 def run_folds(
     corpus: Corpus, config: Config, folder: Path, train: Train, *, say: Callable[[str], None]
 ) -> OutOfFold:
-    """Train once a fold on the others and predict it; a finished fold is read, not repeated."""
+    """Train once a fold on the others and predict it; a finished fold is read, not repeated.
+
+    `folds_run` stops after that many folds: fewer pictures are judged, as honestly.
+    """
     fold = assign(corpus, config)
     rows, scores = [], []
-    for k in range(int(fold.max()) + 1):
+    count = int(fold.max()) + 1
+    for k in range(min(count, config.folds_run or count)):
         held = np.flatnonzero(fold == k)
         seen = np.flatnonzero((fold != k) & (fold != NEVER))
         if not len(held):
@@ -95,7 +99,7 @@ def run_folds(
         else:
             names = sorted({corpus.examples[i].source for i in held if corpus.examples[i].source})
             say(
-                f"fold {k + 1}/{int(fold.max()) + 1}: {len(seen)} to train on, {len(held)} held out"
+                f"fold {k + 1}/{count}: {len(seen)} to train on, {len(held)} held out"
                 + (f" ({', '.join(names)[:120]})" if names else "")
             )
             part = train(seen, held, file.parent)

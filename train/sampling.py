@@ -28,7 +28,8 @@ def weights(examples: Sequence[Example], config: Config) -> NDArray[np.float64]:
     """How many times an epoch should show each labelled example, before any rounding.
 
     A group of n pictures counts n, √n or 1. Within that, classes and sources are drawn towards
-    equal shares: a share s becomes s^(1 − balance).
+    equal shares: a share s becomes s^(1 − balance). `data_share` then gives DATA's own pictures
+    that share of each class that other sources have too; 0 leaves them as they are.
     """
     size = Counter((e.label, e.group) for e in examples)
     power = {"all": 0.0, "sqrt": 0.5, "one": 1.0}[config.group_weight]
@@ -45,6 +46,7 @@ def weights(examples: Sequence[Example], config: Config) -> NDArray[np.float64]:
         inside = _soften(
             {k: v for k, v in by_source.items() if k[0] == label}, config.balance_source
         )
+        inside = _favour(inside, (label, ""), config.data_share)
         for i, example in enumerate(examples):
             if example.label == label:
                 key = (label, example.source)
@@ -89,3 +91,11 @@ def _soften(mass: dict[_K, float], balance: float) -> dict[_K, float]:
     soft = {key: (value / total) ** (1.0 - balance) for key, value in mass.items()}
     whole = sum(soft.values())
     return {key: value / whole for key, value in soft.items()}
+
+
+def _favour(shares: dict[_K, float], key: _K, share: float) -> dict[_K, float]:
+    """`shares` with `share` for `key` and the rest scaled to what is left."""
+    rest = sum(v for k, v in shares.items() if k != key)
+    if not share or key not in shares or not rest:
+        return shares
+    return {k: share if k == key else v / rest * (1.0 - share) for k, v in shares.items()}
