@@ -16,6 +16,7 @@ import typer
 from sorter.errors import UsageError
 
 if TYPE_CHECKING:
+    from sorter.station.loop import Station
     from sorter.station.seams import Actuator, Model
 
 
@@ -145,6 +146,7 @@ def watch(
     from sorter.vision.bundle import default_bundle
 
     _log_to_stderr()
+    asked = _Asked()
     file = journal or default_journal()
     refuse_inside(file.parent, folder, "--journal")
     for place, option in ((archive, "--archive"), (ring, "--ring")):
@@ -154,7 +156,10 @@ def watch(
         refuse_inside(metrics.parent, folder, "--metrics")
     bundle = model or default_bundle()
     opener = _opener(bundle, precision.value, min_confidence)
-    classifier = opener()
+    with asked.listening():
+        classifier = opener()
+    if asked.to_stop:
+        return
     settings = Settings(
         max_age_s=max_age,
         burst_s=burst,
@@ -169,6 +174,7 @@ def watch(
         sinks.append(Archive(archive))
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(asked.listening())
         bell = Bell()
         stack.callback(bell.close)
         kept = open_journal(file)
@@ -204,9 +210,9 @@ def watch(
             swapper=swapper,
             sinks=sinks,
         )
-        station = Station(parts, settings, settle_s=settle)
-        with _signals(station.stop, station.reload):
-            station.run()
+        asked.station = Station(parts, settings, settle_s=settle)
+        if not asked.to_stop:
+            asked.station.run()
 
 
 def _opener(bundle: Path, precision: str, min_confidence: float | None) -> Callable[[], Model]:
@@ -234,22 +240,36 @@ def _gate(
     )
 
 
-@contextlib.contextmanager
-def _signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT stop, SIGHUP reloads; the handlers of before come back at the end."""
-    actions = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
-    before = {}
-    for number, action in actions.items():
+class _Asked:
+    """What signals ask for: SIGTERM and SIGINT to stop, SIGHUP to try new weights.
 
-        def handle(_number: int, _frame: object, action: Callable[[], None] = action) -> None:
-            action()
+    Listens before the station exists, so that a stop during the start is a clean one too.
+    """
 
-        before[number] = signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def __init__(self) -> None:
+        self.station: Station | None = None
+        self.to_stop = False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signals; the handlers of before come back at the end."""
+        before = {
+            number: signal.signal(number, self._hear)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _hear(self, number: int, _frame: object) -> None:
+        if number != signal.SIGHUP:
+            self.to_stop = True
+            if self.station is not None:
+                self.station.stop()
+        elif self.station is not None:
+            self.station.reload()
 
 
 def _log_to_stderr() -> None:
