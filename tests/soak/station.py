@@ -66,20 +66,9 @@ def start(
     home: Path, port: str, *, prefix: Sequence[str] = (), synchronous: str = "FULL"
 ) -> subprocess.Popen[bytes]:
     """A station process on the folder and journal of `home`; `prefix` runs it (strace)."""
+    words = [sys.executable, "-m", "tests.soak.station_child", str(home), port, synchronous]
     with (home / "station.log").open("ab") as stream:
-        return subprocess.Popen(
-            [
-                *prefix,
-                sys.executable,
-                "-m",
-                "tests.soak.station_child",
-                str(home),
-                port,
-                synchronous,
-            ],
-            stdout=stream,
-            stderr=stream,
-        )
+        return subprocess.Popen([*prefix, *words], stdout=stream, stderr=stream)
 
 
 def states(home: Path) -> list[tuple[int, str, str]]:
