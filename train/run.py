@@ -31,6 +31,7 @@ from train.machine import Machine, choose_amp, open_machine
 from train.networks import Network, build
 from train.progress import Log
 from train.sampling import random_stream, weights
+from train.siblings import know_siblings
 from train.targets import Teacher, make_targets
 
 
@@ -78,7 +79,9 @@ class _Run:
     def go(self) -> dict[str, Any]:
         """All stages in turn."""
         paths, config, say = self.paths, self.config, self.say
-        self.corpus = corpus = gather(paths.sources, self.taxonomy, say=say)
+        corpus = gather(paths.sources, self.taxonomy, say=say)
+        given = paths.sources.groups is not None
+        self.corpus = corpus = know_siblings(corpus, config, paths.cache, given=given, say=say)
         if self.machine.rank == 0:
             _write_json(paths.out / "config.json", describe_run(paths.sources, config, corpus))
         counts = {r: len(corpus.rows(r)) for r in ("train", "val", "extra", "final", "unknown")}

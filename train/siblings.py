@@ -1,0 +1,80 @@
+"""Which pictures of DATA show one photograph, where nobody said; and how far validation leaks.
+
+Owns the warning and the groups that folds need; the comparing is `sorter.dataset.duplicates`'s,
+the same that `sorter data check` uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from sorter.dataset.duplicates import find_links, groups_of, has_keypoints
+from train.config import Config
+from train.data import Corpus, Example
+
+VERSION = "1"
+"""Part of the cache's key: changes when the comparing does."""
+
+
+def know_siblings(
+    corpus: Corpus, config: Config, cache: Path, *, given: bool, say: Callable[[str], None]
+) -> Corpus:
+    """`corpus` with photograph groups, found by looking where no groups file was `given`.
+
+    Folds need crops and flips of one photograph together, so there keypoints are compared too
+    (minutes; kept in `cache`). Without folds equal bytes and looks must do, for the warning.
+    """
+    if not given:
+        corpus = _grouped(corpus, keypoints=bool(config.folds) and has_keypoints(), cache=cache)
+        if config.folds:
+            rows = corpus.rows("train", "val")
+            photographs = len({corpus.examples[i].group for i in rows})
+            how = "keypoints" if has_keypoints() else "looks alone: OpenCV is not installed"
+            say(f"no --groups: found {photographs} photographs in {len(rows)} pictures by {how}")
+    trained = {corpus.examples[i].group for i in corpus.rows("train")}
+    val = corpus.rows("val")
+    leaked = sum(corpus.examples[i].group in trained for i in val)
+    if leaked:
+        say(
+            f"warning: {leaked} of {len(val)} validation pictures have a sibling in train, so the "
+            "validation figure is flattered; see sorter data check, and use --folds"
+        )
+    return corpus
+
+
+def _grouped(corpus: Corpus, *, keypoints: bool, cache: Path) -> Corpus:
+    rows = corpus.rows("train", "val")
+    chosen = [corpus.examples[i] for i in rows]
+    key = hashlib.sha256(
+        "\n".join([VERSION, str(keypoints), *(f"{e.label} {e.digest}" for e in chosen)]).encode()
+    ).hexdigest()[:32]
+    file = cache / "groups" / f"{key}.json"
+    numbers = _read(file, len(chosen))
+    if numbers is None:
+        found = find_links([e.path for e in chosen], [e.label for e in chosen], keypoints=keypoints)
+        numbers = groups_of(len(chosen), found.links)
+        with contextlib.suppress(OSError):  # Only a cache.
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part = file.with_suffix(".part")
+            part.write_text(json.dumps(numbers), encoding="utf-8")
+            part.replace(file)
+    groups = {int(row): chosen[n].digest for row, n in zip(rows, numbers, strict=True)}
+    examples: list[Example] = [
+        replace(e, group=groups[i]) if i in groups else e for i, e in enumerate(corpus.examples)
+    ]
+    return replace(corpus, examples=tuple(examples))
+
+
+def _read(file: Path, count: int) -> list[int] | None:
+    """The kept group numbers, or None where they are no such list."""
+    try:
+        numbers = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    fine = isinstance(numbers, list) and len(numbers) == count
+    return numbers if fine and all(n in range(count) for n in numbers) else None
