@@ -14,7 +14,7 @@ from sorter.samples.objects import OBJECTS
 SIDE_PX = 480
 
 BUNDLED: Mapping[str, tuple[str, int]] = {
-    "plastic-bottle": ("00_00", 11),
+    "plastic-bottle": ("00_00", 17),
     "can": ("00_03", 12),
     "cardboard-box": ("00_06", 13),
     "basketball": ("00_07", 14),
@@ -22,7 +22,6 @@ BUNDLED: Mapping[str, tuple[str, int]] = {
     "toothbrush": ("01_04", 15),
     "ceramic-bowl": ("01_07", 12),
     "paint-bucket": ("02_00", 14),
-    "battery": ("02_01", 12),
     "tablets": ("02_03", 11),
     "orange-peel": ("03_00", 13),
     "cabbage-leaf": ("03_01", 12),
