@@ -16,6 +16,8 @@ from sorter.errors import BundleError, ModelError
 from sorter.vision import compiled
 from sorter.vision.bundle import Bundle, model_file
 
+_FIRST = threading.Lock()
+
 
 class Classifier:
     """A compiled network, safe to call from several threads at once.
@@ -56,6 +58,11 @@ class Classifier:
         got = list(self._network.output(0).shape)
         if got != [self.batch, self.classes]:
             raise BundleError(f"{file}: gives {got}, not {self.classes} probabilities a picture")
+        # openvino's binding sets itself up on the first array it takes, and two threads that take
+        # their first at once wait for each other for ever (seen with 2026.4).
+        with _FIRST:
+            shape = (self.batch, self.size_px, self.size_px, 3)
+            self._request().infer([np.zeros(shape, np.uint8)], share_inputs=True)
 
     def predict(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities (N, C) and out-of-distribution scores (N,) of N pictures.
