@@ -67,6 +67,8 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """A station process on the folder and journal of `home`; `prefix` runs it (strace)."""
     words = [sys.executable, "-m", "tests.soak.station_child", str(home), port, synchronous]
+    # What a killed one left there says nothing of this one.
+    (home / "state" / "journal.sqlite.live.json").unlink(missing_ok=True)
     with (home / "station.log").open("ab") as stream:
         return subprocess.Popen([*prefix, *words], stdout=stream, stderr=stream)
 
