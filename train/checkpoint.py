@@ -6,6 +6,7 @@ Owns the file form. A full disk while saving leaves the previous file as it was.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 from collections.abc import Mapping
@@ -49,10 +50,15 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_tensors(path: Path) -> dict[str, Any]:
-    """Read any dictionary of tensors, ours or not. Raises ModelError; never runs its code."""
+def load_tensors(path: Path, data: bytes | None = None) -> dict[str, Any]:
+    """Read any dictionary of tensors, ours or not, from a file or from `data` found in it.
+
+    Raises ModelError; never runs its code.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(
+            path if data is None else io.BytesIO(data), map_location="cpu", weights_only=True
+        )
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path}: not a readable checkpoint: {first[:160]}") from error

