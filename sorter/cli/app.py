@@ -32,6 +32,7 @@ app = typer.Typer(
     name="sorter",
     help="Sort waste by camera: classify pictures, map them to bins, drive a diverter.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

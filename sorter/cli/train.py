@@ -18,14 +18,9 @@ import typer
 from sorter.domain import Prediction
 from sorter.errors import ImageError, MissingExtraError
 
-_DATA = "Data"
-_RECIPE = "Recipe"
-_HONEST = "Honest figures"
-_MACHINE = "Release and machine"
 
-
-def _opt(*names: str, help: str, panel: str = _RECIPE) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel)
+def _opt(*names: str, help: str) -> Any:
+    return typer.Option(*names, help=help)
 
 
 def register(app: typer.Typer) -> None:
@@ -42,31 +37,29 @@ def train(
     ],
     extra: Annotated[
         list[Path] | None,
-        _opt("--extra", help="More: DIR/<source>/<class>/ or DIR/<class>/.", panel=_DATA),
+        _opt("--extra", help="More: DIR/<source>/<class>/ or DIR/<class>/."),
     ] = None,
     final_extra: Annotated[
         list[Path] | None,
-        _opt("--final-extra", help="Like --extra, but never in --folds.", panel=_DATA),
+        _opt("--final-extra", help="Like --extra, but never in --folds."),
     ] = None,
     unknown: Annotated[
         list[Path] | None,
-        _opt("--unknown", help="Pictures of none of the classes: DIR/<source>/.", panel=_DATA),
+        _opt("--unknown", help="Pictures of none of the classes: DIR/<source>/."),
     ] = None,
     groups: Annotated[
         Path | None,
-        _opt("--groups", help="CSV path,group: one photograph, one group.", panel=_DATA),
+        _opt("--groups", help="CSV path,group: one photograph, one group."),
     ] = None,
     taxonomy: Annotated[
-        Path | None, _opt("--taxonomy", help="Other classes and bins, a TOML file.", panel=_DATA)
+        Path | None, _opt("--taxonomy", help="Other classes and bins, a TOML file.")
     ] = None,
-    out: Annotated[Path, _opt("--out", "-o", help="The run's folder.", panel=_DATA)] = Path("run"),
+    out: Annotated[Path, _opt("--out", "-o", help="The run's folder.")] = Path("run"),
     cache: Annotated[
         Path | None,
-        _opt("--cache", help="Decoded pictures and features. [default: user's cache]", panel=_DATA),
+        _opt("--cache", help="Decoded pictures and features. [default: user's cache]"),
     ] = None,
-    resume: Annotated[
-        bool, _opt("--resume", help="Go on with the run in --out.", panel=_DATA)
-    ] = False,
+    resume: Annotated[bool, _opt("--resume", help="Go on with the run in --out.")] = False,
     preset: Annotated[str, _opt("--preset", help="release, or the source paper's own: paper.")] = (
         "release"
     ),
@@ -131,34 +124,24 @@ def train(
         list[str] | None,
         _opt("--set", help="Any other setting of train/README.md, NAME=VALUE."),
     ] = None,
-    folds: Annotated[
-        int, _opt("--folds", help="Out-of-fold figures and thresholds; 0: none.", panel=_HONEST)
-    ] = 0,
+    folds: Annotated[int, _opt("--folds", help="Out-of-fold figures and thresholds; 0: none.")] = 0,
     leave_one_source_out: Annotated[
         bool,
-        _opt("--leave-one-source-out", help="Hold whole --extra sources out.", panel=_HONEST),
+        _opt("--leave-one-source-out", help="Hold whole --extra sources out."),
     ] = False,
     oof: Annotated[
         Path | None,
-        _opt("--oof", help="Calibrate from an earlier run's oof.npz.", panel=_HONEST),
+        _opt("--oof", help="Calibrate from an earlier run's oof.npz."),
     ] = None,
     wrong_bin_rate: Annotated[
-        float, _opt("--wrong-bin-rate", help="Wrong bins allowed among sorted.", panel=_HONEST)
+        float, _opt("--wrong-bin-rate", help="Wrong bins allowed among sorted.")
     ] = 0.005,
-    int8: Annotated[
-        bool, _opt("--int8/--no-int8", help="Release INT8 too.", panel=_MACHINE)
-    ] = True,
-    max_drop: Annotated[
-        float, _opt("--max-drop", help="Points INT8 may lose.", panel=_MACHINE)
-    ] = 0.5,
-    device: Annotated[str, _opt("--device", help="auto, cpu or cuda.", panel=_MACHINE)] = "auto",
-    amp: Annotated[
-        str, _opt("--amp", help="auto (measured), off, bf16 or fp16.", panel=_MACHINE)
-    ] = "auto",
-    threads: Annotated[int, _opt("--threads", help="Cores; 0: all.", panel=_MACHINE)] = 0,
-    as_json: Annotated[
-        bool, _opt("--json", help="Print the figures as JSON.", panel=_MACHINE)
-    ] = False,
+    int8: Annotated[bool, _opt("--int8/--no-int8", help="Release INT8 too.")] = True,
+    max_drop: Annotated[float, _opt("--max-drop", help="Points INT8 may lose.")] = 0.5,
+    device: Annotated[str, _opt("--device", help="auto, cpu or cuda.")] = "auto",
+    amp: Annotated[str, _opt("--amp", help="auto (measured), off, bf16 or fp16.")] = "auto",
+    threads: Annotated[int, _opt("--threads", help="Cores; 0: all.")] = 0,
+    as_json: Annotated[bool, _opt("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Train on labelled folders and release a bundle that every command runs.
 
