@@ -172,6 +172,7 @@ def test_folds_give_thresholds_and_an_error_bar(place: Path, tmp_path: Path) -> 
     assert result["grouped_folds"]["n"] == 48, "every picture is held out once"
     assert result["grouped_folds"]["unknown"]["n"] == 15
     assert "label_accuracy_spread" in result["grouped_folds"]
+    assert result["grouped_folds"]["ece_uncalibrated"] != result["grouped_folds"]["ece"]
     with np.load(tmp_path / "run" / "oof.npz") as stored:
         assert stored["scores"].shape == (63, 4)
     policy = open_bundle(tmp_path / "run" / "bundle").policy

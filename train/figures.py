@@ -6,6 +6,7 @@ Owns which pictures are judged together. What a figure means belongs to `sorter.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from train.data import UNKNOWN, Corpus
 from train.folds import OutOfFold
 
 KEYS = (
-    *("n", "label_accuracy", "bin_accuracy", "macro_f1", "ece", "coverage", "wrong_bin_rate"),
+    "n",
+    "label_accuracy",
+    "bin_accuracy",
+    "macro_f1",
+    "ece",
+    "ece_uncalibrated",
+    "coverage",
+    "wrong_bin_rate",
     "unknown",
 )
 
@@ -55,7 +63,9 @@ def judge(
         calibration.policy,
         unknown=[v for v, k in zip(views, known, strict=True) if not k],
     )
-    return evaluate.to_dict(result)
+    before = predictions(scores[known], len(taxonomy.items), replace(calibration, temperature=1.0))
+    raw = evaluate.evaluate(labels[known].tolist(), before, taxonomy, calibration.policy)
+    return {**evaluate.to_dict(result), "ece_uncalibrated": round(raw.ece, 6)}
 
 
 def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dict[str, Any]:
