@@ -1,0 +1,58 @@
+"""The station's long runs, seconds each: the sizes that count are the commands' own defaults."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.soak import arrivals, disk, load, writers
+
+SEED = 20261125
+pytestmark = pytest.mark.soak
+
+
+def test_files_that_arrive_while_the_process_is_stopped() -> None:
+    figures, broken = arrivals.stop(300, SEED)
+    assert broken == []
+    assert figures["records"] == 300
+
+
+def test_a_folder_that_is_removed_renamed_and_replaced() -> None:
+    figures, broken = arrivals.folder(4, SEED)
+    assert broken == []
+    assert figures["records"] == 80
+
+
+def test_damaged_pictures_move_nothing() -> None:
+    figures, broken = arrivals.damaged(60, SEED)
+    assert broken == []
+    assert figures["states"] == {"REJECTED": 60}
+
+
+def test_every_way_a_picture_gets_into_a_folder() -> None:
+    if shutil.which("rsync") is None:
+        pytest.skip("needs the Debian package rsync")
+    figures, broken = writers.run(rounds=1, slow_s=2.0, seed=SEED)
+    assert broken == []
+    assert figures["records"] == len(writers.WRITERS)
+
+
+def test_a_full_and_a_stalling_disk() -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("needs the Debian package gcc")
+    figures, broken = disk.run(full_s=6.0, stall_s=6.0, times=1, seed=SEED)
+    assert broken == []
+    # Longer than the age limit: some must have become too old, none may have been lost.
+    assert figures["states"]["EXPIRED"] > 0
+
+
+def test_a_flood() -> None:
+    figures, broken = load.flood(20.0, SEED)
+    assert broken == []
+    assert figures["states"]["EXPIRED"] > figures["states"]["DONE"] > 0
+
+
+def test_a_steady_pace() -> None:
+    _, broken = load.steady(20.0, SEED)
+    assert broken == []
