@@ -59,9 +59,17 @@ def paint(
 
 
 def build_model(
-    taxonomy: Taxonomy, *, size_px: int = 32, quantized: bool = False, with_unknown: bool = True
+    taxonomy: Taxonomy,
+    *,
+    size_px: int = 32,
+    quantized: bool = False,
+    with_unknown: bool = True,
+    turned: int = 0,
 ) -> Any:
-    """The `openvino.Model`: u8 [1, side, side, 3] → probabilities [1, C] and unknown [1]."""
+    """The `openvino.Model`: u8 [1, side, side, 3] → probabilities [1, C] and unknown [1].
+
+    With `turned`, class i is known by the colour of class i + turned: other weights, other answers.
+    """
     image = ops.parameter([1, size_px, size_px, 3], np.uint8, name="image")
     image.output(0).set_names({"image"})
     scaled = ops.divide(ops.convert(image, "f32"), np.float32(255.0))
@@ -70,7 +78,7 @@ def build_model(
         low, high = np.float32(0.0), np.float32(1.0)
         mean = ops.fake_quantize(mean, low, high, low, high, levels=256)
     colours = np.array(
-        [colour_of(taxonomy, i) for i in range(len(taxonomy.items))], dtype=np.float32
+        [colour_of(taxonomy, i + turned) for i in range(len(taxonomy.items))], dtype=np.float32
     )
     colours /= 255.0
     weights = (2 * SHARPNESS * colours).T.copy()
@@ -96,6 +104,7 @@ def write_bundle(
     unknown_threshold: float = 0.8,
     precisions: tuple[str, ...] = ("fp16", "int8"),
     with_unknown: bool = True,
+    turned: int = 0,
 ) -> Path:
     """Write a bundle that `open_bundle` accepts and return its folder (made if missing)."""
     taxonomy = taxonomy or taxonomy3()
@@ -107,6 +116,7 @@ def write_bundle(
             size_px=size_px,
             quantized=precision == "int8",
             with_unknown=with_unknown,
+            turned=turned,
         )
         write_metadata(model, taxonomy=taxonomy, policy=policy, temperature=1.0, data_digest="tiny")
         openvino.save_model(model, folder / MODEL_FILES[precision], compress_to_fp16=True)

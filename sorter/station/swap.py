@@ -30,17 +30,22 @@ MODEL = "model"
 MODEL_LIMIT_S = 600.0
 """Loading new weights on a small board beside a busy loop."""
 
-Signature = tuple[tuple[str, int, int, int], ...]
+Signature = tuple[tuple[str, int, int, int, int], ...]
 
 
 def signature(folder: Path) -> Signature:
-    """Name, size, mtime and inode of each file of a bundle; empty where it cannot be listed."""
+    """Name, inode, size, mtime and ctime of each file; empty where the folder cannot be listed.
+
+    The ctime sees a copy that keeps the old mtime.
+    """
     try:
         with os.scandir(folder) as entries:
             found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
     except OSError:
         return ()
-    return tuple(sorted((name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in found))
+    return tuple(
+        sorted((name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in found)
+    )
 
 
 def self_test(model: Model) -> None:

@@ -207,7 +207,8 @@ def _read_ir(xml: Path) -> Any:
     import openvino
 
     try:
-        return openvino.Core().read_model(xml, weights)
+        # Not by name: openvino would map the weights, and a copy over them would end the process.
+        return openvino.Core().read_model(xml.read_bytes(), weights.read_bytes())
     except Exception as error:  # openvino raises RuntimeError, OSError and its own kinds
         raise BundleError(f"{xml}: not a readable OpenVINO model: {_one_line(error)}") from error
 

@@ -46,7 +46,6 @@ class Classifier:
         file = model_file(bundle, precision)
         self._network = compiled.compile_network(
             file,
-            digest=bundle.digest,
             threads=threads,
             streams=streams,
             batch=batch,

@@ -34,20 +34,24 @@ def default_cache_dir() -> Path | None:
 def compile_network(
     xml: Path,
     *,
-    digest: str,
     threads: int | None = None,
     streams: int = 1,
     batch: int = 1,
     cache_dir: Path | None = None,
 ) -> Any:
-    """An `openvino.CompiledModel` of `xml` on the CPU.
+    """An `openvino.CompiledModel` of `xml` on the CPU. Raises BundleError if it cannot be done.
 
-    `digest` names the bundle's content, for the cache. Raises BundleError if it cannot be done.
+    The files are read once, into memory: mapped ones would end the process when new weights are
+    copied over them, and what the cache is asked for must be what is compiled.
     """
     import openvino
     from openvino import properties
     from openvino.properties import hint
 
+    try:
+        parts = xml.read_bytes(), xml.with_suffix(".bin").read_bytes()
+    except OSError as error:
+        raise BundleError(f"{xml}: cannot be read: {error.strerror or error}") from error
     core = openvino.Core()
     cores = max(1, threads or usable_cores())
     settings = {
@@ -60,7 +64,8 @@ def compile_network(
     }
     entry = None
     if cache_dir is not None:
-        key = f"{xml.name}|{digest}|{cores}|{streams}|{batch}|{_machine(core, openvino)}"
+        content = "|".join(hashlib.sha256(part).hexdigest() for part in parts)
+        key = f"{content}|{cores}|{streams}|{batch}|{_machine(core, openvino)}"
         entry = cache_dir / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.ovc"
         blob = _read(entry)
         if blob is not None:
@@ -69,9 +74,9 @@ def compile_network(
             with contextlib.suppress(Exception):
                 return core.import_model(blob, "CPU", settings)
     try:
-        model = core.read_model(xml)
+        model = core.read_model(*parts)
         if batch != model.inputs[0].shape[0]:
-            model = _reshaped(core, model, xml, batch)
+            model = _reshaped(core, model, parts, batch)
         network = core.compile_model(model, "CPU", settings)
     except Exception as error:  # openvino raises RuntimeError and its own kinds
         last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
@@ -82,7 +87,7 @@ def compile_network(
     return network
 
 
-def _reshaped(core: Any, model: Any, xml: Path, batch: int) -> Any:
+def _reshaped(core: Any, model: Any, parts: tuple[bytes, bytes], batch: int) -> Any:
     """`model` with `batch` pictures a request, or as it was where its graph does not allow it."""
     try:
         model.reshape([batch, *list(model.inputs[0].shape)[1:]])
@@ -90,7 +95,7 @@ def _reshaped(core: Any, model: Any, xml: Path, batch: int) -> Any:
             return model
     except Exception:  # a graph with its batch written into it; one at a time is always right
         pass
-    return core.read_model(xml)
+    return core.read_model(*parts)
 
 
 def _machine(core: Any, openvino: Any) -> str:

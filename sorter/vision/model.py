@@ -5,12 +5,14 @@ What a station or a script needs; batches of files are `batch`'s. Must not touch
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from sorter.domain import Decision, Policy, Prediction, Taxonomy
+from sorter.errors import BundleError
 from sorter.vision import images
-from sorter.vision.bundle import Bundle, default_bundle, open_bundle
+from sorter.vision.bundle import MODEL_FILES, Bundle, default_bundle, open_bundle
 from sorter.vision.classifier import Classifier
 from sorter.vision.compiled import default_cache_dir
 from sorter.vision.decide import average, decide, with_min_confidence
@@ -46,14 +48,32 @@ def open_model(
 ) -> Model:
     """Open a bundle folder (default: the one that ships with sorter) and compile its network.
 
-    `min_confidence` replaces every bin's threshold. Raises BundleError, or UsageError for a
-    confidence outside [0, 1].
+    `min_confidence` replaces every bin's threshold. Raises BundleError, also for a bundle that
+    changes meanwhile (its digest would name other weights than those compiled), or UsageError for
+    a confidence outside [0, 1].
     """
-    bundle = open_bundle(path or default_bundle())
+    folder = path or default_bundle()
+    before = _signature(folder)
+    bundle = open_bundle(folder)
     policy = bundle.policy
     if min_confidence is not None:
         policy = with_min_confidence(policy, min_confidence)
     classifier = Classifier(
         bundle, precision=precision, threads=threads, cache_dir=default_cache_dir()
     )
+    if _signature(folder) != before:
+        raise BundleError(f"{folder}: changed while it was being read; try again once it is whole")
     return Model(bundle, classifier, policy)
+
+
+def _signature(folder: Path) -> list[tuple[int, int, int, int]]:
+    """What changes when a file of the bundle does; the ctime sees a copy that keeps the mtime."""
+    found = []
+    for xml in MODEL_FILES.values():
+        for file in (folder / xml, (folder / xml).with_suffix(".bin")):
+            with contextlib.suppress(OSError):
+                status = file.stat()
+                found.append(
+                    (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                )
+    return found
