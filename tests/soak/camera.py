@@ -66,5 +66,6 @@ class Camera:
         ):
             number = len(self.wanted)
             name = f"p{number:06d}.png"
-            data = painted(self._seed * 10_000_000 + number)
+            # The class goes by the picture's own number, so that its name tells it.
+            data = painted(self._seed * 10_000_000 + number, index=number % len(TAXONOMY.items))
             self.wanted[name] = drop(self._folder, name, data)
