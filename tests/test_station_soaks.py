@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.soak import arrivals, disk, load, writers
+from tests.soak import arrivals, disk, load, respond, swap, writers
 
 SEED = 20261125
 pytestmark = pytest.mark.soak
@@ -56,3 +56,18 @@ def test_a_flood() -> None:
 def test_a_steady_pace() -> None:
     _, broken = load.steady(20.0, SEED)
     assert broken == []
+
+
+def test_new_weights_in_mid_flow() -> None:
+    figures, broken = swap.run(times=12, seed=SEED, notice_every=6)
+    assert broken == []
+    assert figures["taken"] >= 3
+    assert figures["refused"] >= 2
+    assert figures["models"] >= 2
+
+
+def test_from_a_closed_picture_to_its_command() -> None:
+    figures, broken = respond.run(items=10, seed=SEED)
+    assert broken == []
+    # The figure itself needs a quiet machine and the command; here only that nothing waits idly.
+    assert all(figures[size]["ratio"][0] < 5 for size in respond.SIZES)
