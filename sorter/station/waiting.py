@@ -53,6 +53,10 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def is_full(self, *, hinted: bool) -> bool:
+        """True where a new name would find no room."""
+        return len(self._entries) >= (MAX_HINTED if hinted else MAX_LISTED)
+
     @property
     def roomy(self) -> bool:
         """True where the next listing could bring something in."""
@@ -66,8 +70,7 @@ class Waiting:
         """Take `entry` in, or refresh what is there; False where the table is full."""
         old = self._entries.get(entry.name)
         if old is None:
-            limit = MAX_HINTED if entry.hinted else MAX_LISTED
-            if len(self._entries) >= limit:
+            if self.is_full(hinted=entry.hinted):
                 return False
             self._entries[entry.name] = entry
             return True
@@ -104,12 +107,14 @@ class Waiting:
         """True where what is broken now has had its time to grow whole."""
         return now >= entry.since + self._reject_after_s
 
-    def next_due(self, now: float) -> tuple[Entry | None, float]:
+    def next_due(self, now: float, *, spare_s: float = 0.0) -> tuple[Entry | None, float]:
         """The entry to read now, if any, and the seconds until the next one might be due.
 
         Fresh ones first, oldest first among them; then the stale ones, oldest first, since for
-        those nothing is lost by waiting.
+        those nothing is lost by waiting. Fresh is what stays so for `spare_s` more: under a flood
+        the oldest would else grow too old in the loop's hands, every one of them.
         """
+        fresh_s = self._fresh_s - spare_s
         best: Entry | None = None
         best_key = (True, 0.0)
         soonest = float("inf")
@@ -118,7 +123,7 @@ class Waiting:
             if due > now:
                 soonest = min(soonest, due)
                 continue
-            stale = entry.backlog or now - entry.arrived > self._fresh_s
+            stale = entry.backlog or now - entry.arrived > fresh_s
             key = (stale, entry.arrived)
             if best is None or key < best_key:
                 best, best_key = entry, key

@@ -34,6 +34,12 @@ REJECT_AFTER_S = 10.0
 HEAL_S = 5.0
 """Between two tries to get events back."""
 
+LISTING_SHARE = 0.2
+"""Of the time, at most, that goes into listing a folder that has grown huge."""
+
+FORGET = 0.9
+"""How much of the longest time that a picture took is still believed after the next one."""
+
 MISSED_LIMIT = 3
 """Finished files that events never told of, before the events are doubted."""
 
@@ -83,6 +89,8 @@ class Watcher:
         self._first = True
         self._begun = clock()
         self._missed = 0
+        self._fresh_s = fresh_s
+        self._took_s = 0.0
         self.problem = ""
         self.mode = "not started"
         self.listings = 0
@@ -120,20 +128,27 @@ class Watcher:
             self._hear(now)
             if now >= self._next_listing:
                 self._list(now)
-            entry, wait_s = self._waiting.next_due(self._clock())
+            entry, wait_s = self._next_due()
             if entry is not None:
+                began = self._clock()
                 picture = self._read(entry)
                 if picture is not None:
                     yield picture
+                    self._took_s = max(self._clock() - began, FORGET * self._took_s)
                 continue
             if self._waiting.roomy and self._listed is None and not self.problem:
                 # The last listing had more than the table could hold: fetch the rest now.
                 self._list(self._clock())
-                entry, wait_s = self._waiting.next_due(self._clock())
+                entry, wait_s = self._next_due()
                 if entry is not None:
                     continue
             self._bell.wait(min(idle_s, wait_s, max(0.0, self._next_listing - self._clock())))
             yield None
+
+    def _next_due(self) -> tuple[Entry | None, float]:
+        # However long the loop takes for one, half of the time is left for those that wait.
+        spare_s = min(self._took_s, self._fresh_s / 2)
+        return self._waiting.next_due(self._clock(), spare_s=spare_s)
 
     def later(self, picture: Picture, why: str) -> None:
         """Say that `picture` is no picture as it stands: look again when it changes, or finally."""
@@ -233,9 +248,9 @@ class Watcher:
             self.heals += 1
             self._begin_events()
         polling = self.mode != "inotify"
-        self._next_listing = self._clock() + (
-            min(POLL_S, self._rescan_s) if polling else self._rescan_s
-        )
+        pause_s = min(POLL_S, self._rescan_s) if polling else self._rescan_s
+        done = self._clock()
+        self._next_listing = done + max(pause_s, (done - now) / LISTING_SHARE)
 
     def _lose(self, error: OSError, now: float) -> None:
         self.problem = f"{self._folder}: {error.strerror or error}"
@@ -253,6 +268,8 @@ class Watcher:
         if key in self._known:
             return True
         waiting = self._waiting.get(name)
+        if waiting is None and self._waiting.is_full(hinted=hinted):
+            return False  # Before the journal is asked: with 20,000 files that takes a second.
         if waiting is None or waiting.identity != identity:
             if self._recorded(self._folder / name, identity):
                 self._known.add(key)

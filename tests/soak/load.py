@@ -3,9 +3,10 @@
     python -m tests.soak.load flood --seconds 600
     python -m tests.soak.load steady --seconds 28800
 
-`flood`: 50 pictures a second for a gate that takes five. Memory must stay flat, the gate busy, the
-rest EXPIRED, and nothing unrecorded in the end. `steady`: two pictures a second with an archive;
-memory, descriptors and threads must not grow.
+`flood`: 50 pictures a second for a gate that takes five, or (`--slow model`) for a model that does.
+Memory must stay flat, the gate busy, the rest EXPIRED, and nothing unrecorded in the end; a slow
+model classifies them all, which takes ten times as long as the flood. `steady`: two pictures a
+second with an archive; memory, descriptors and threads must not grow.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from tests.soak.camera import Camera
 from tests.soak.site import Site, open_site, tell
 
 FLOOD_RATE = 50.0
-GATE_S = 0.2
+SLOW_S = 0.2
+"""What the slow part takes for one picture: a capacity of five a second."""
+
 STEADY_RATE = 2.0
 FLAT = 0.20
 """What the resident memory may grow by over a flood."""
@@ -62,16 +65,23 @@ class Samples:
         return statistics.median(self.rss[-max(1, len(self.rss) // 10) :])
 
 
-def flood(seconds: float, seed: int) -> tuple[dict[str, Any], list[str]]:
-    """Ten times as many pictures as the gate can sort."""
+def flood(
+    seconds: float, seed: int, *, slow: str = "gate", rate: float = FLOOD_RATE
+) -> tuple[dict[str, Any], list[str]]:
+    """`rate` pictures a second, where five can be sorted: `slow` is "gate" or "model"."""
     samples = Samples()
-    with open_site(move_s=GATE_S) as site:
-        site.start()
-        with Camera(site.camera, seed, rate=FLOOD_RATE) as camera:
+    with open_site(move_s=SLOW_S if slow == "gate" else 0.03) as site:
+        if slow == "gate":
+            site.start()
+        else:
+            surroundings = {"SOAK_PREDICT_S": str(SLOW_S)}
+            site.start(module="tests.soak.timed_watch", environment=surroundings)
+        with Camera(site.camera, seed, rate=rate) as camera:
             _watch(site, samples, seconds)
         delivered, ended = len(camera.wanted), time.monotonic()
         moved = len(site.moves())
-        while not site.settled(delivered) and time.monotonic() < ended + 60 + delivered * 0.05:
+        limit_s = 60 + delivered * (0.05 if slow == "gate" else 2 * SLOW_S)
+        while not site.settled(delivered) and time.monotonic() < ended + limit_s:
             time.sleep(LOOK_S)
             if not site.alive:
                 break
@@ -79,11 +89,12 @@ def flood(seconds: float, seed: int) -> tuple[dict[str, Any], list[str]]:
         drained_s = time.monotonic() - ended
         site.stop()
         broken = site.judge(camera.wanted)
-        figures: dict[str, Any] = {"seconds": seconds, "seed": seed, "pictures": delivered}
+        figures: dict[str, Any] = {"seconds": seconds, "seed": seed, "slow": slow}
+        figures |= {"rate": rate, "pictures": delivered}
         figures |= {"states": site.states(), "drained_s": round(drained_s, 1), **samples.figures()}
-        # At least half of what the gate alone could do meanwhile.
-        figures["gate_busy"] = round(moved * GATE_S / seconds, 2)
-        if figures["gate_busy"] < 0.5:
+        # At least half of what the slow part alone could do meanwhile.
+        figures["share"] = round(moved * SLOW_S / seconds, 2)
+        if figures["share"] < 0.5:
             broken.append(f"the gate moved only {moved} times in {seconds:.0f} s")
         if max(samples.rss) > samples.early() * (1 + FLAT):
             broken.append(f"the memory grew: {samples.figures()['rss_mib']} MiB")
@@ -127,10 +138,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("mode", choices=("flood", "steady"))
     parser.add_argument("--seconds", type=float, help="default 600 (flood), 28800 (steady)")
+    parser.add_argument("--slow", choices=("gate", "model"), default="gate")
+    parser.add_argument("--rate", type=float, default=FLOOD_RATE, help="pictures a second (flood)")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     if args.mode == "flood":
-        figures, broken = flood(args.seconds or 600.0, args.seed)
+        figures, broken = flood(args.seconds or 600.0, args.seed, slow=args.slow, rate=args.rate)
     else:
         figures, broken = steady(args.seconds or 28_800.0, args.seed)
     return tell(args.mode, figures, broken)

@@ -72,7 +72,7 @@ def run(*, items: int, seed: int) -> tuple[dict[str, Any], list[str]]:
         wanted: dict[str, str] = {}
         for name, size in SIZES.items():
             waits_s, alone_s = _one_size(site, model, marks, wanted, pictures(size, items, random))
-            figure = {
+            figure: dict[str, Any] = {
                 f"{what}_ms": [round(percentile(values, p) * 1000, 1) for p in (0.5, 0.99)]
                 for what, values in (("watch", waits_s), ("alone", alone_s))
             }
