@@ -135,10 +135,11 @@ def watch(
     from sorter.station.archive import Archive, Ring, refuse_inside
     from sorter.station.bell import Bell
     from sorter.station.console import Console
-    from sorter.station.loop import Parts, Sink, Station
+    from sorter.station.loop import Station
     from sorter.station.metrics import Metrics
     from sorter.station.notify import Notifier, Watchdog
     from sorter.station.opening import open_journal
+    from sorter.station.parts import Parts, Sink
     from sorter.station.pulse import Pulse, live_path
     from sorter.station.settings import Settings
     from sorter.station.swap import Swapper

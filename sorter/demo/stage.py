@@ -23,10 +23,11 @@ from sorter.actuator.sockets import PtySocket
 from sorter.demo.pictures import Camera, Shot
 from sorter.domain import ItemState
 from sorter.station.bell import Bell
-from sorter.station.loop import Parts, Station
+from sorter.station.loop import Station
 from sorter.station.metrics import Metrics
 from sorter.station.notify import Notifier, Watchdog
 from sorter.station.opening import open_journal
+from sorter.station.parts import Parts
 from sorter.station.pulse import Pulse
 from sorter.station.record import Record
 from sorter.station.seams import Model

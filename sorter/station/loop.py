@@ -9,23 +9,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import replace
 
 from sorter.domain import Bin, Decision, ItemState, Prediction
 from sorter.errors import ImageError, JournalError
-from sorter.station.bell import Bell
 from sorter.station.burst import Burst, Shot
 from sorter.station.dispatch import Dispatcher, Job, StoppedError
-from sorter.station.journal import Journal
+from sorter.station.parts import Parts
 from sorter.station.picture import Picture
-from sorter.station.pulse import Pulse, Situation
+from sorter.station.pulse import Situation
 from sorter.station.record import Record
-from sorter.station.seams import Actuator, Meter, Model, Voice
 from sorter.station.settings import Settings
-from sorter.station.swap import Swapper, self_test
-from sorter.station.watcher import Watcher
+from sorter.station.swap import self_test
 
 log = logging.getLogger(__name__)
 
@@ -33,29 +29,6 @@ RESOLVE_WAIT_S = 15.0
 """How long a start waits for the device to say what became of interrupted items."""
 
 PRUNE_EVERY_S = 60.0
-
-
-class Sink(Protocol):
-    """Takes records once they are durable: the screen, the archive, the ring."""
-
-    def __call__(self, record: Record) -> None:
-        """Must not raise for anything an operator or a disk can cause."""
-
-
-@dataclass
-class Parts:
-    """What a station is made of. The caller opens and closes them."""
-
-    watcher: Watcher
-    model: Model
-    journal: Journal
-    actuator: Actuator | None
-    voice: Voice
-    meter: Meter
-    bell: Bell
-    pulse: Pulse
-    swapper: Swapper | None = None
-    sinks: Sequence[Sink] = ()
 
 
 class Station:

@@ -1,4 +1,4 @@
-"""Which kind of file system a path lives on, and whether it lies on another machine.
+"""Which kind of file system a path lives on, and which folder a name leads to.
 
 Owns the reading of the mount table; decides nothing.
 """
@@ -59,6 +59,15 @@ def file_system(path: Path, *, table: Path = MOUNT_TABLE) -> str:
         if inside and len(point) >= len(best):
             best, kind = point, tail.split(" ")[0]
     return kind
+
+
+def place_of(folder: Path) -> tuple[int, int] | None:
+    """Which folder this name leads to now: its device and inode; None where there is none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _unescape(text: str) -> str:

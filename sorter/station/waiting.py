@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sorter.station.picture import Picture
 from sorter.station.settle import Identity
+
+FORGET = 0.9
+"""How much of the longest time that a picture took is still believed after the next one."""
 
 MAX_LISTED = 2_000
 """Names taken from the listing at once; the next listing brings the rest."""
@@ -48,6 +52,7 @@ class Waiting:
         self._open_settle_s = max(settle_s, open_settle_s)
         self._reject_after_s = reject_after_s
         self._fresh_s = fresh_s
+        self._took_s = 0.0
         self._entries: dict[str, Entry] = {}
 
     def __len__(self) -> int:
@@ -82,6 +87,25 @@ class Waiting:
             old.hinted = old.hinted or entry.hinted
         return True
 
+    def put_back(self, picture: Picture, now: float, why: str) -> None:
+        """`picture` is none as it stands: it waits again, until it changes or for good."""
+        self.note(
+            Entry(
+                name=picture.path.name,
+                identity=picture.identity,
+                since=now,
+                arrived=picture.arrived,
+                closed=True,
+                backlog=picture.backlog,
+                hinted=True,
+                broken=why,
+            )
+        )
+
+    def took(self, seconds: float) -> None:
+        """Hear how long the last one was in hand."""
+        self._took_s = max(seconds, FORGET * self._took_s)
+
     def drop(self, name: str) -> None:
         """Forget `name`: taken, or gone."""
         self._entries.pop(name, None)
@@ -107,14 +131,15 @@ class Waiting:
         """True where what is broken now has had its time to grow whole."""
         return now >= entry.since + self._reject_after_s
 
-    def next_due(self, now: float, *, spare_s: float = 0.0) -> tuple[Entry | None, float]:
+    def next_due(self, now: float) -> tuple[Entry | None, float]:
         """The entry to read now, if any, and the seconds until the next one might be due.
 
         Fresh ones first, oldest first among them; then the stale ones, oldest first, since for
-        those nothing is lost by waiting. Fresh is what stays so for `spare_s` more: under a flood
-        the oldest would else grow too old in the loop's hands, every one of them.
+        those nothing is lost by waiting. Fresh is what stays so while it is in hand: under a
+        flood the oldest would else grow too old there, every one of them.
         """
-        fresh_s = self._fresh_s - spare_s
+        # However long that takes, half of the time is left for those that wait.
+        fresh_s = self._fresh_s - min(self._took_s, self._fresh_s / 2)
         best: Entry | None = None
         best_key = (True, 0.0)
         soonest = float("inf")

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from sorter.errors import FolderError
 from sorter.station.bell import Bell
-from sorter.station.hints import Hints
-from sorter.station.mounts import SILENT, file_system
+from sorter.station.ears import Ears
+from sorter.station.listing import listing
+from sorter.station.mounts import place_of
 from sorter.station.picture import Picture
 from sorter.station.settle import SUFFIXES, Identity, is_picture_name, look, read_whole
 from sorter.station.waiting import Entry, Waiting
@@ -31,17 +32,11 @@ OPEN_SETTLE_S = 1.0
 REJECT_AFTER_S = 10.0
 """A file that is no picture and does not change for so long stays none."""
 
-HEAL_S = 5.0
-"""Between two tries to get events back."""
+LOOK_S = 1.0
+"""Between two looks at whether the folder is still the same one and the events still come."""
 
 LISTING_SHARE = 0.2
 """Of the time, at most, that goes into listing a folder that has grown huge."""
-
-FORGET = 0.9
-"""How much of the longest time that a picture took is still believed after the next one."""
-
-MISSED_LIMIT = 3
-"""Finished files that events never told of, before the events are doubted."""
 
 
 class Watcher:
@@ -70,11 +65,10 @@ class Watcher:
         self._recorded = recorded
         self._rescan_s = rescan_s
         self._suffixes = suffixes
-        self._events = events
         self._bell = bell or Bell()
         self._own_bell = bell is None
         self._clock, self._wall = clock, wall
-        self._hints = Hints(self._bell.ring)
+        self._ears = Ears(self._bell.ring, wanted=events, clock=clock)
         self._waiting = Waiting(
             settle_s=settle_s,
             open_settle_s=OPEN_SETTLE_S,
@@ -85,21 +79,21 @@ class Watcher:
         self._place: tuple[int, int] | None = None
         self._listed: float | None = None
         self._next_listing = 0.0
-        self._next_heal = 0.0
+        self._next_look = 0.0
         self._first = True
         self._begun = clock()
-        self._missed = 0
-        self._fresh_s = fresh_s
-        self._took_s = 0.0
         self.problem = ""
-        self.mode = "not started"
         self.listings = 0
-        self.heals = 0
 
     @property
     def folder(self) -> Path:
         """The folder, absolute, links as named."""
         return self._folder
+
+    @property
+    def mode(self) -> str:
+        """How the folder is watched, in words for an operator."""
+        return self._ears.mode
 
     def begin(self) -> None:
         """List the folder for the first time: what it holds now is backlog.
@@ -128,53 +122,34 @@ class Watcher:
             self._hear(now)
             if now >= self._next_listing:
                 self._list(now)
-            entry, wait_s = self._next_due()
+            entry, wait_s = self._waiting.next_due(self._clock())
             if entry is not None:
                 began = self._clock()
                 picture = self._read(entry)
                 if picture is not None:
                     yield picture
-                    self._took_s = max(self._clock() - began, FORGET * self._took_s)
+                    self._waiting.took(self._clock() - began)
                 continue
             if self._waiting.roomy and self._listed is None and not self.problem:
                 # The last listing had more than the table could hold: fetch the rest now.
                 self._list(self._clock())
-                entry, wait_s = self._next_due()
-                if entry is not None:
-                    continue
+                continue
             self._bell.wait(min(idle_s, wait_s, max(0.0, self._next_listing - self._clock())))
             yield None
 
-    def _next_due(self) -> tuple[Entry | None, float]:
-        # However long the loop takes for one, half of the time is left for those that wait.
-        spare_s = min(self._took_s, self._fresh_s / 2)
-        return self._waiting.next_due(self._clock(), spare_s=spare_s)
-
     def later(self, picture: Picture, why: str) -> None:
         """Say that `picture` is no picture as it stands: look again when it changes, or finally."""
-        name = picture.path.name
-        self._known.discard(_key(name, picture.identity))
-        now = self._clock()
-        entry = Entry(
-            name=name,
-            identity=picture.identity,
-            since=now,
-            arrived=picture.arrived,
-            closed=True,
-            backlog=picture.backlog,
-            hinted=True,
-            broken=why,
-        )
-        self._waiting.note(entry)
+        self._known.discard(picture.identity.key(picture.path.name))
+        self._waiting.put_back(picture, self._clock(), why)
 
     def close(self) -> None:
         """End the event threads."""
-        self._hints.stop()
+        self._ears.deafen("ended")
         if self._own_bell:
             self._bell.close()
 
     def _hear(self, now: float) -> None:
-        names, doubt = self._hints.take()
+        names, doubt = self._ears.heard()
         for name in names:
             if not is_picture_name(name, self._suffixes):
                 continue
@@ -186,55 +161,31 @@ class Watcher:
                 self._note(name, status, now, hinted=True)
         if doubt:
             self._next_listing = now
-        if self._place is not None and now >= self._next_heal:
-            self._heal(now)
-
-    def _heal(self, now: float) -> None:
-        """Notice within a second that the folder is another one, and that the events died."""
-        self._next_heal = now + min(1.0, self._rescan_s)
-        if _place(self._folder) != self._place:
-            self._next_listing = now
-        elif self._events and self.mode == "inotify" and not self._hints.alive:
-            self.heals += 1
-            self._begin_events()
-            self._next_listing = now
-
-    def _begin_events(self) -> None:
-        self._missed = 0
-        self._next_heal = self._clock() + HEAL_S
-        why = self._hints.watch(self._folder) if self._events else "events switched off"
-        kind = file_system(self._folder)
-        if not why and kind in SILENT:
-            # Events of local writers still help; those of others never come.
-            why = f"{kind} hides other machines' writes"
-        self.mode = f"polling ({why})" if why else "inotify"
+        if self._place is not None and now >= self._next_look:
+            self._next_look = now + min(LOOK_S, self._rescan_s)
+            if place_of(self._folder) != self._place:
+                self._next_listing = now
+            elif self._ears.failing:
+                self._ears.listen(self._folder)
+                self._next_listing = now
 
     def _list(self, now: float) -> None:
-        place = _place(self._folder)
+        place = place_of(self._folder)
         if place != self._place:
             # Another folder, or none: what was seen before says nothing about its files' age.
             self._listed = None
             self._waiting.clear()
             if place is not None:
                 self._place = place
-                self._begin_events()
+                self._ears.listen(self._folder)
         seen: set[int] = set()
         names: list[str] = []
         complete = True
         try:
-            with os.scandir(self._folder) as entries:
-                for entry in entries:
-                    if not is_picture_name(entry.name, self._suffixes):
-                        continue
-                    try:
-                        status = look(self._folder / entry.name)
-                    except OSError:
-                        continue
-                    if status is None:
-                        continue
-                    names.append(entry.name)
-                    seen.add(_key(entry.name, Identity.of(status)))
-                    complete &= self._note(entry.name, status, now, hinted=False)
+            for name, status in listing(self._folder, self._suffixes):
+                names.append(name)
+                seen.add(Identity.of(status).key(name))
+                complete &= self._note(name, status, now, hinted=False)
         except OSError as error:
             self._lose(error, now)
             return
@@ -244,11 +195,7 @@ class Watcher:
         self._waiting.keep_only(names)
         self._listed = now if complete else None
         self._first = self._first and not complete
-        if self._missed > MISSED_LIMIT and now >= self._next_heal:
-            self.heals += 1
-            self._begin_events()
-        polling = self.mode != "inotify"
-        pause_s = min(POLL_S, self._rescan_s) if polling else self._rescan_s
+        pause_s = self._rescan_s if self._ears.trusted else min(POLL_S, self._rescan_s)
         done = self._clock()
         self._next_listing = done + max(pause_s, (done - now) / LISTING_SHARE)
 
@@ -257,14 +204,13 @@ class Watcher:
         self._place = None
         self._listed = None
         self._waiting.clear()
-        self._hints.stop()
-        self.mode = "folder missing"
+        self._ears.deafen("folder missing")
         self._next_listing = now + POLL_S
 
     def _note(self, name: str, status: os.stat_result, now: float, *, hinted: bool) -> bool:
         """Take one file in; False where there was no room for it."""
         identity = Identity.of(status)
-        key = _key(name, identity)
+        key = identity.key(name)
         if key in self._known:
             return True
         waiting = self._waiting.get(name)
@@ -332,9 +278,9 @@ class Watcher:
             entry.not_before = now + 0.1
             return None
         if not (entry.hinted or entry.closed or entry.backlog):
-            self._missed += 1
+            self._ears.missed()
         self._waiting.drop(entry.name)
-        self._known.add(_key(entry.name, entry.identity))
+        self._known.add(entry.identity.key(entry.name))
         return Picture(
             path=path,
             data=whole.data if whole else b"",
@@ -346,17 +292,3 @@ class Watcher:
             final=final or bool(unreadable),
             unreadable=unreadable,
         )
-
-
-def _place(folder: Path) -> tuple[int, int] | None:
-    """Which folder this is; None where there is none."""
-    try:
-        status = folder.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _key(name: str, identity: Identity) -> int:
-    # A number instead of the name: a folder of 100,000 pictures costs megabytes, not tens of them.
-    return hash((name, identity.inode, identity.size, identity.mtime_ns, identity.ctime_ns))

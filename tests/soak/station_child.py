@@ -20,10 +20,11 @@ from PIL import Image
 from sorter.actuator.link import open_actuator
 from sorter.domain import Decision, Policy, Prediction, Taxonomy
 from sorter.station.bell import Bell
-from sorter.station.loop import Parts, Station
+from sorter.station.loop import Station
 from sorter.station.metrics import Metrics
 from sorter.station.notify import Notifier, Watchdog
 from sorter.station.opening import open_journal
+from sorter.station.parts import Parts
 from sorter.station.pulse import Pulse, live_path
 from sorter.station.settings import Settings
 from sorter.station.watcher import Watcher
