@@ -290,4 +290,6 @@ class Station:
             pending=parts.watcher.pending,
             unresolved=self._dispatcher.unresolved,
             starts=parts.journal.starts,
+            link_boot=link.boot,
+            listings=parts.watcher.listings,
         )

@@ -30,6 +30,7 @@ LOOP_LIMIT_S = 25.0
 """The loop's longest honest silence: an SD card that stalls in mid-commit."""
 
 LOOP = "loop"
+LIVE = ".live.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Situation:
     pending: int
     unresolved: int
     starts: int
+    link_boot: str = ""
+    listings: int = 0
 
     def problems(self) -> list[str]:
         """What an operator should know, worst first; empty where all is well."""
@@ -75,7 +78,7 @@ class Situation:
 
 def live_path(journal: Path) -> Path:
     """The small file beside a journal that says how its station is now."""
-    return journal.with_name(journal.name + ".live.json")
+    return journal.with_name(journal.name + LIVE)
 
 
 class Pulse:
@@ -98,6 +101,7 @@ class Pulse:
         self._interval_s = voice.watchdog_interval_s()
         self._next_ping = self._next_look = self._next_write = 0.0
         self._said: Situation | None = None
+        self._seen: Situation | None = None
         self._problems: list[str] = []
         self._metrics_failed = False
         watchdog.register(LOOP, LOOP_LIMIT_S)
@@ -114,6 +118,7 @@ class Pulse:
             return
         self._next_look = now + LOOK_S
         seen = situation()
+        self._count(seen)
         self._note_problems(seen)
         self._voice.status(seen.line())
         if now >= self._next_write or self._said is None or seen.line() != self._said.line():
@@ -142,6 +147,17 @@ class Pulse:
             log.warning("all well again: %s", seen.line())
         self._problems = problems
 
+    def _count(self, seen: Situation) -> None:
+        """What the parts count for themselves becomes counters here."""
+        before, self._seen = self._seen, seen
+        listings = seen.listings - (before.listings if before else 0)
+        self._meter.count("sorter_rescans_total", max(0, listings))
+        was_ready = before is not None and before.link_ready and before.link_boot == seen.link_boot
+        if seen.link_ready and not was_ready:
+            self._meter.count("sorter_link_connects_total")
+        if before is None:
+            self._meter.count("sorter_restarts_total", max(0, seen.starts - 1))
+
     def _gauges(self, seen: Situation) -> None:
         self._meter.gauge("sorter_link_ready", float(seen.link_ready))
         self._meter.gauge("sorter_folder_ready", float(not seen.folder_problem))
@@ -151,6 +167,8 @@ class Pulse:
             with contextlib.suppress(OSError):
                 space = os.statvfs(self._live.parent)
                 self._meter.gauge("sorter_journal_free_bytes", space.f_bavail * space.f_frsize)
+                journal = self._live.with_name(self._live.name.removesuffix(LIVE))
+                self._meter.gauge("sorter_journal_bytes", journal.stat().st_size)
 
     def _write_live(self, seen: Situation) -> None:
         if self._live is None:

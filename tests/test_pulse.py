@@ -1,0 +1,92 @@
+"""What the station tells of itself: counters that move, a live file that is true."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from sorter.station.metrics import DECLARED, Metrics
+from sorter.station.notify import Notifier, Watchdog
+from sorter.station.pulse import Pulse, Situation, live_path
+
+FIRST = Situation(
+    folder="/camera",
+    mode="inotify",
+    folder_problem="",
+    link="connecting",
+    link_ready=False,
+    link_wanted=True,
+    link_detail="",
+    journal_problem="",
+    model="abc",
+    model_refused="",
+    pending=0,
+    unresolved=0,
+    starts=3,
+    listings=1,
+)
+
+
+class Run:
+    """A pulse whose clock goes a second a beat."""
+
+    def __init__(self, journal: Path) -> None:
+        journal.write_bytes(bytes(4096))
+        self.now = 0.0
+        self.live = live_path(journal)
+        self.metrics = journal.with_name("sorter.prom")
+        self.pulse = Pulse(
+            Notifier({}),
+            Watchdog(),
+            Metrics(strict=True),
+            live=self.live,
+            metrics=self.metrics,
+            clock=lambda: self.now,
+            wall=lambda: 1000.0 + self.now,
+        )
+
+    def see(self, *situations: Situation) -> None:
+        for situation in situations:
+            self.now += 1.0
+            self.pulse.beat(lambda: situation)  # noqa: B023 - called at once.
+
+    def value(self, name: str) -> float:
+        lines = dict(line.rsplit(" ", 1) for line in self.metrics.read_text().splitlines())
+        return float(lines[name])
+
+
+def test_counters_follow_what_the_parts_say(tmp_path: Path) -> None:
+    run = Run(tmp_path / "journal.sqlite")
+    ready = replace(FIRST, link="idle", link_ready=True, link_boot="b1", listings=4)
+    run.see(FIRST, ready, ready, replace(ready, link_boot="b2", listings=9))
+    run.see(replace(FIRST, listings=9), replace(ready, link_boot="b2", listings=9))
+    run.pulse.end()
+    assert run.value("sorter_rescans_total") == 9
+    assert run.value("sorter_link_connects_total") == 3
+    assert run.value("sorter_restarts_total") == 2
+    assert run.value("sorter_journal_bytes") == 4096
+    assert run.value("sorter_journal_free_bytes") > 0
+
+
+def test_every_plain_metric_has_a_value_once_a_station_ran(tmp_path: Path) -> None:
+    run = Run(tmp_path / "journal.sqlite")
+    run.see(FIRST)
+    run.pulse.end()
+    text = run.metrics.read_text()
+    unset = [
+        name
+        for name, declared in DECLARED.items()
+        if declared.kind == "gauge" and f"\n{name} " not in text
+    ]
+    assert unset == ["sorter_last_item_time_seconds"]  # No item yet.
+
+
+def test_the_live_file_says_what_is_wrong_and_goes_with_the_station(tmp_path: Path) -> None:
+    run = Run(tmp_path / "journal.sqlite")
+    run.see(FIRST, replace(FIRST, journal_problem="disk full"))
+    live = json.loads(run.live.read_text())
+    assert live["problems"] == ["journal: disk full", "device not ready: connecting"]
+    assert live["at"] == 1002.0
+    run.pulse.end()
+    assert not run.live.exists()
