@@ -21,6 +21,7 @@ from sorter.cli import (
     demo,
     doctor,
     evaluate,
+    review,
     service,
     status,
     train,
@@ -68,6 +69,7 @@ for module in (
     doctor,
     bench,
     service,
+    review,
 ):
     module.register(app)
 

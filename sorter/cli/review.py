@@ -1,0 +1,169 @@
+"""`sorter review`: label unsure pictures on a local page. Parses, wires `sorter.review`, prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from sorter.domain import Item, Taxonomy
+from sorter.errors import FolderError, SorterError, UsageError
+
+if TYPE_CHECKING:
+    from sorter.review.server import ReviewServer
+
+CHOICES = 3
+
+
+def review(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="Pictures to label: a station's --ring, or any folder."),
+    ],
+    into: Annotated[
+        Path, typer.Option("--into", help="Data folder for sorter train; made if missing.")
+    ],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", envvar="SORTER_MODEL", help="Bundle to suggest with. [default: shipped]"
+        ),
+    ] = None,
+    taxonomy: Annotated[
+        Path | None, typer.Option("--taxonomy", help="Other classes. [default: the model's]")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Show those skipped in earlier sittings too.")
+    ] = False,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to serve on; others than this machine: 0.0.0.0.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")
+    ] = 0,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
+    lang: Annotated[
+        Literal["en", "zh"], typer.Option("--lang", help="Language of classes and bins.")
+    ] = "en",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON lines: the address, then the totals.")
+    ] = False,
+) -> None:
+    """Label pictures on a local page, one key each, into a folder that sorter train reads.
+
+    Keys: 1 2 3 the likeliest classes, letters to find another and Enter to take it, Space to
+    skip, Backspace to undo. DIR is never written to. What was answered is kept at once, so that
+    Ctrl-C loses nothing and the next start goes on. The address holds a secret: who has it may
+    label.
+
+    Exit code 1 where some pictures could not be shown.
+
+    Example: sorter review /var/lib/sorter/ring --into corrected
+    """
+    from sorter.review.log import Log
+    from sorter.review.page import Page
+    from sorter.review.queue import Queue
+    from sorter.review.server import ReviewServer
+    from sorter.review.shelf import Shelf
+
+    _refuse_each_other(folder, into)
+    words, suggest = _open_model(model, taxonomy)
+    shelf = Shelf(into, words)
+    with Log(into) as book:
+        page = Page(Queue(folder, shelf, book, again=again), words, suggest, chinese=lang == "zh")
+        with ReviewServer(page, host=host, port=port) as server:
+            _announce(server, host, as_json=as_json, browser=not no_open)
+            try:
+                _serve(server)
+            finally:
+                # Takes the page's lock: an answer under way is finished before the log is closed.
+                totals = page.totals()
+                _close(totals, into, as_json=as_json)
+    if totals["broken"]:
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command to `app`."""
+    app.command("review")(review)
+
+
+def _refuse_each_other(folder: Path, into: Path) -> None:
+    if not folder.is_dir():
+        raise FolderError(f"{folder}: no such folder of pictures")
+    here, there = folder.resolve(), into.resolve()
+    if there.is_relative_to(here) or here.is_relative_to(there):
+        raise UsageError(f"--into {into}: it and {folder} lie inside each other; choose another")
+
+
+def _open_model(
+    model: Path | None, taxonomy: Path | None
+) -> tuple[Taxonomy, Callable[[bytes], Sequence[tuple[Item, float]]]]:
+    """The classes, and what suggests them. Without a model the names of the ring must do."""
+    from sorter.taxonomy import default_taxonomy, read_taxonomy
+    from sorter.vision.model import open_model
+
+    given = read_taxonomy(taxonomy) if taxonomy else None
+    try:
+        opened = open_model(model)
+    except SorterError as error:
+        if model is not None:
+            raise
+        typer.echo(f"sorter: no suggestions: {error}", err=True)
+        return given or default_taxonomy(), lambda _: ()
+
+    def suggest(data: bytes) -> list[tuple[Item, float]]:
+        scores = opened.predict(data).probabilities
+        pairs = zip(opened.taxonomy.items, scores, strict=True)
+        return sorted(pairs, key=lambda pair: -pair[1])[:CHOICES]
+
+    return given or opened.taxonomy, suggest
+
+
+def _announce(server: ReviewServer, host: str, *, as_json: bool, browser: bool) -> None:
+    import ipaddress
+    import os
+    import webbrowser
+
+    typer.echo(json.dumps({"url": server.url}) if as_json else server.url)
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        typer.echo(
+            f"sorter: {host} is reachable from outside, unencrypted: whoever sees the address "
+            "may label",
+            err=True,
+        )
+    typer.echo("sorter: Ctrl-C, or Finish on the page, ends it", err=True)
+    # Without a display webbrowser would start a text browser in this very terminal.
+    if browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        webbrowser.open(server.url)
+
+
+def _serve(server: ReviewServer) -> None:
+    """Until Finish, Ctrl-C (KeyboardInterrupt) or SIGTERM, which ends it like Finish."""
+    import signal
+
+    def end(_number: int, _frame: Any) -> None:
+        server.finish()
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        server.serve_forever(poll_interval=0.1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _close(totals: dict[str, int], into: Path, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(totals))
+        return
+    typer.echo(
+        f"{totals['labelled']} labelled into {into}, {totals['skipped']} skipped, "
+        f"{totals['broken']} cannot be shown, {totals['left']} left"
+    )

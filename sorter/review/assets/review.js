@@ -1,0 +1,159 @@
+// Draws the state that the server gives and sends one answer at a time. All text goes in as text.
+"use strict";
+
+const POLL_MS = 3000;
+const $ = (id) => document.getElementById(id);
+const input = $("search");
+let state = null;
+let busy = true; // until the picture in turn is on the screen: nobody answers for one not seen
+let matches = [];
+let chosen = 0;
+let timer = 0;
+
+function make(tag, text, inside = []) {
+  const node = document.createElement(tag);
+  if (text) node.textContent = text;
+  node.append(...inside);
+  return node;
+}
+
+async function call(what, body) {
+  const options = body === undefined ? {} : {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  };
+  const reply = await fetch(what, options);
+  if (!reply.ok) throw new Error((await reply.text()).trim());
+  return reply.json();
+}
+
+async function ask(what, body) {
+  if (body !== undefined && busy) return;
+  clearTimeout(timer);
+  busy = true;
+  try {
+    draw(await call(what, body));
+  } catch (error) {
+    const gone = error instanceof TypeError;
+    $("notice").textContent = gone ? "sorter review has ended; what was answered is kept." : error.message;
+    if (!gone) busy = false;
+  }
+}
+
+function draw(next) {
+  const shown = state && state.picture;
+  state = next;
+  const { picture, counts, last } = next;
+  $("counts").textContent =
+    `${counts.left} left · ${counts.labelled} labelled · ${counts.skipped} skipped` +
+    (counts.broken ? ` · ${counts.broken} cannot be shown` : "");
+  $("notice").textContent = next.notice;
+  $("undo").disabled = !last;
+  $("skip").disabled = !picture;
+  $("last").textContent = last
+    ? (last.do === "label" ? `${last.name} is ${nameOf(last.code)}` : `${last.name} skipped`)
+    : "";
+  $("empty").hidden = Boolean(picture);
+  $("picture").hidden = !picture;
+  $("choices").replaceChildren(...(picture ? picture.choices.map(choice) : []));
+  search("");
+  if (!picture) {
+    $("picture").removeAttribute("src");
+    $("caption").textContent = "";
+    $("empty").textContent = "Nothing left to answer. New pictures appear here by themselves.";
+    busy = false;
+    timer = setTimeout(() => ask("state"), POLL_MS);
+    return;
+  }
+  const said = picture.station;
+  $("caption").textContent = picture.name + (said ? ` — the station said ${said.name}, ${percent(said.score)}` : "");
+  $("picture").alt = `Picture ${picture.name}`;
+  if (shown && shown.id === picture.id) busy = false;
+  else $("picture").src = `picture/${picture.id}`;
+}
+
+function choice(one, place) {
+  const name = make("span", one.name, [make("small", `${one.code} · ${one.bin}`)]);
+  const button = make("button", "", [make("kbd", String(place + 1)), name, make("span", percent(one.score))]);
+  button.type = "button";
+  button.addEventListener("click", () => label(one.code));
+  return make("li", "", [button]);
+}
+
+function search(text) {
+  if (input.value !== text) input.value = text;
+  const word = text.trim().toLowerCase();
+  const rank = (c) => [c.name, c.code, c.other].some((t) => t.toLowerCase().startsWith(word)) ? 0 : 1;
+  const holds = (c) => `${c.name} ${c.code} ${c.other} ${c.bin}`.toLowerCase().includes(word);
+  matches = word && state.picture ? state.classes.filter(holds).sort((a, b) => rank(a) - rank(b)) : [];
+  select(0);
+}
+
+function select(place) {
+  chosen = Math.max(0, Math.min(place, matches.length - 1));
+  $("matches").replaceChildren(...matches.map((one, i) => {
+    const node = make("li", one.name, [make("small", `${one.code} · ${one.other} · ${one.bin}`)]);
+    node.id = `match-${i}`;
+    node.setAttribute("role", "option");
+    node.setAttribute("aria-selected", String(i === chosen));
+    node.addEventListener("click", () => label(one.code));
+    return node;
+  }));
+  input.setAttribute("aria-expanded", String(matches.length > 0));
+  if (matches.length) {
+    input.setAttribute("aria-activedescendant", `match-${chosen}`);
+    $(`match-${chosen}`).scrollIntoView({ block: "nearest" });
+  } else input.removeAttribute("aria-activedescendant");
+}
+
+const percent = (share) => `${Math.round(share * 100)} %`;
+const nameOf = (code) => (state.classes.find((c) => c.code === code) || { name: code }).name;
+const label = (code) => state.picture && ask("label", { id: state.picture.id, code });
+const skip = () => state.picture && ask("skip", { id: state.picture.id });
+const undo = () => state.last && ask("undo", {});
+
+document.addEventListener("keydown", (event) => {
+  if (event.isComposing || event.ctrlKey || event.altKey || event.metaKey || !state) return;
+  const onButton = document.activeElement instanceof HTMLButtonElement;
+  if (onButton && (event.key === "Enter" || event.key === " ")) return;
+  const empty = input.value === "";
+  const wanted = {
+    Backspace: empty && undo,
+    " ": empty && skip,
+    Escape: () => search(""),
+    ArrowDown: matches.length && (() => select(chosen + 1)),
+    ArrowUp: matches.length && (() => select(chosen - 1)),
+    Enter: matches.length && (() => label(matches[chosen].code)),
+  }[event.key] || (empty && /^[1-3]$/.test(event.key) && (() => {
+    const one = state.picture && state.picture.choices[Number(event.key) - 1];
+    if (one) label(one.code);
+  }));
+  if (wanted) {
+    event.preventDefault();
+    // A key held down is one answer, not twenty.
+    if (!event.repeat || event.key.startsWith("Arrow")) wanted();
+  } else if (event.key.length === 1) input.focus();
+});
+input.addEventListener("input", () => search(input.value));
+$("skip").addEventListener("click", skip);
+$("undo").addEventListener("click", undo);
+$("finish").addEventListener("click", async () => {
+  clearTimeout(timer);
+  busy = true;
+  try {
+    await call("finish", {});
+    document.querySelectorAll("button, input").forEach((node) => { node.disabled = true; });
+    $("notice").textContent = "";
+    $("last").textContent = "Finished. You may close this page.";
+  } catch (error) {
+    $("notice").textContent = error.message;
+  }
+});
+$("picture").addEventListener("load", () => { busy = false; document.body.dataset.ready = state.picture.id; });
+$("picture").addEventListener("error", () => {
+  busy = false;
+  if (state.picture) $("notice").textContent = "The picture could not be loaded; skip it or reload the page.";
+});
+input.focus();
+ask("state");

@@ -1,0 +1,108 @@
+"""What was said of which picture, one JSON line an answer, kept in DATA.
+
+Owns the file `.review.jsonl` and the lock on it. It is how a restart goes on where one was and
+how an answer is taken back; training does not read it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sorter.errors import FolderError
+
+NAME = ".review.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: `do` is label, skip or undo (of the last answer of the same folder).
+
+    `folder`, `name`, `size` and `mtime_ns` say which file was shown; `code` and `file` (relative
+    to DATA) what became of it. `file` is empty where DATA already had the picture.
+    """
+
+    do: str
+    sha256: str
+    folder: str
+    name: str
+    size: int
+    mtime_ns: int
+    code: str = ""
+    file: str = ""
+
+
+class Log:
+    """The log of one DATA, open and locked. Raises FolderError, also where another has it."""
+
+    def __init__(self, root: Path, *, wall: Callable[[], float] = time.time) -> None:
+        self.path = root / NAME
+        self._wall = wall
+        try:
+            self._stream = self.path.open("a+b")
+        except OSError as error:
+            raise FolderError(f"{self.path}: cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._stream.seek(0)
+            text = self._stream.read()
+            if text and not text.endswith(b"\n"):
+                self._stream.write(b"\n")  # cut short by a power cut: the next line stays whole
+        except OSError as error:
+            self._stream.close()
+            raise FolderError(
+                f"{root}: another sorter review is filing into it, or it cannot be locked "
+                f"({error.strerror}); end that one, or choose another --into"
+            ) from error
+        self.answers = [a for a in map(_parse, text.splitlines()) if a is not None]
+
+    def append(self, answer: Answer) -> None:
+        """Add an answer, durable on return. Raises FolderError."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._wall()))
+        line = json.dumps({"at": moment, **asdict(answer)})
+        try:
+            self._stream.write(line.encode("ascii") + b"\n")
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except (OSError, ValueError) as error:  # ValueError: closed, an answer in the last instant
+            reason = getattr(error, "strerror", None) or error
+            raise FolderError(f"{self.path}: cannot be written: {reason}") from error
+        self.answers.append(answer)
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        with suppress(OSError):
+            self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _parse(line: bytes) -> Answer | None:
+    """A line that is no answer is passed over: the pictures themselves are the truth."""
+    try:
+        row: Any = json.loads(line)
+        fields = {name: row[name] for name in Answer.__dataclass_fields__}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    whole = all(isinstance(fields[n], int) for n in ("size", "mtime_ns"))
+    texts = all(isinstance(v, str) for n, v in fields.items() if n not in ("size", "mtime_ns"))
+    return (
+        Answer(**fields) if whole and texts and fields["do"] in ("label", "skip", "undo") else None
+    )

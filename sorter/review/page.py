@@ -1,0 +1,170 @@
+"""What the page shows: its files, the picture, and the state as plain values for JSON.
+
+Owns the words between browser and queue, one answer at a time. Knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from sorter.domain import Item, Taxonomy
+from sorter.errors import SorterError, UsageError
+from sorter.review.queue import Queue, Shown
+from sorter.vision import images
+
+log = logging.getLogger(__name__)
+
+SIDE_PX = 896
+"""The longest side of the picture on the page: large enough to read a label on a can."""
+
+CHOICES = 3
+
+Suggest = Callable[[bytes], Sequence[tuple[Item, float]]]
+"""A picture's bytes → the likeliest classes with their probabilities, best first."""
+
+ASSETS: Mapping[str, str] = {
+    "": "text/html; charset=utf-8",
+    "review.js": "text/javascript; charset=utf-8",
+    "review.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+"""The page's own files and their types; "" is the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    digest: str
+    items: tuple[tuple[Item, float], ...]
+
+
+class Page:
+    """One sitting: the queue, what the model would say, and the names of the classes.
+
+    Safe to use from several threads; answers are taken one after the other.
+    """
+
+    def __init__(
+        self, queue: Queue, taxonomy: Taxonomy, suggest: Suggest, *, chinese: bool = False
+    ) -> None:
+        self._queue, self._taxonomy, self._suggest = queue, taxonomy, suggest
+        self._chinese = chinese
+        self._lock = Lock()
+        self._choice = _Choice("", ())
+        self._items = {item.code: item for item in taxonomy.items}
+        folder = resources.files("sorter.review") / "assets"
+        self._files = {n: (folder / (n or "index.html")).read_bytes() for n in ASSETS}
+
+    def asset(self, name: str) -> tuple[bytes, str] | None:
+        """A file of the page and its type; None for any other name."""
+        return (self._files[name], ASSETS[name]) if name in self._files else None
+
+    def picture(self, digest: str) -> bytes | None:
+        """The current picture as an upright JPEG without metadata; None for any other digest.
+
+        Drawn anew, so that the browser gets nothing of a stranger's file but its pixels.
+        """
+        with self._lock:
+            shown = self._queue.current()
+        if shown is None or shown.seen.sha256 != digest:
+            return None
+        picture = images.decode(shown.data, SIDE_PX)
+        scale = SIDE_PX / max(picture.width_px, picture.height_px)
+        size = [max(1, round(side * scale)) for side in (picture.width_px, picture.height_px)]
+        drawn = Image.fromarray(picture.pixels).resize((size[0], size[1]))
+        return bytes(simplejpeg.encode_jpeg(np.asarray(drawn), quality=90, colorspace="RGB"))
+
+    def state(self, notice: str = "") -> dict[str, Any]:
+        """Everything that the page draws."""
+        with self._lock:
+            return self._state(notice)
+
+    def act(self, what: str, digest: str, code: str) -> dict[str, Any]:
+        """Do `label`, `skip` or `undo`, and give the state after it.
+
+        What cannot be done comes back as the state's `notice`: the person at the page must read
+        it. Raises UsageError for a word or a class that does not exist.
+        """
+        if what not in ("label", "skip", "undo"):
+            raise UsageError(f"no answer {what!r}; there are label, skip and undo")
+        if what == "label" and code not in self._items:
+            raise UsageError(f"no class {code!r}")
+        with self._lock:
+            notice = ""
+            try:
+                if what == "label":
+                    self._queue.label(digest, self._items[code])
+                elif what == "skip":
+                    self._queue.skip(digest)
+                else:
+                    self._queue.undo()
+            except SorterError as error:
+                notice = str(error)
+                log.warning("%s", error)
+            return self._state(notice)
+
+    def totals(self) -> dict[str, int]:
+        """What this sitting came to: labelled, skipped, broken, left."""
+        with self._lock:
+            return self._totals()
+
+    def _totals(self) -> dict[str, int]:
+        queue = self._queue
+        return {
+            "labelled": queue.labelled,
+            "skipped": queue.skipped,
+            "broken": queue.broken,
+            "left": queue.left,
+        }
+
+    def _state(self, notice: str) -> dict[str, Any]:
+        queue = self._queue
+        try:
+            shown = queue.current()
+        except SorterError as error:
+            shown, notice = None, str(error)
+        last = queue.last
+        return {
+            "picture": shown and self._describe(shown),
+            "classes": [self._words(item) for item in self._taxonomy.items],
+            "counts": self._totals(),
+            "last": last and {"name": last.name, "code": last.code, "do": last.do},
+            "notice": notice,
+        }
+
+    def _describe(self, shown: Shown) -> dict[str, Any]:
+        station = self._items.get(shown.code)
+        return {
+            "id": shown.seen.sha256,
+            "name": shown.seen.name.encode("utf-8", "replace").decode("utf-8"),
+            "station": station and {**self._words(station), "score": shown.score / 100},
+            "choices": [{**self._words(i), "score": p} for i, p in self._choices(shown, station)],
+        }
+
+    def _choices(self, shown: Shown, station: Item | None) -> tuple[tuple[Item, float], ...]:
+        """The model's likeliest; what the station said is always among them."""
+        if self._choice.digest != shown.seen.sha256:
+            found = [(i, p) for i, p in self._suggest(shown.data) if i.code in self._items]
+            if station is not None and station not in [i for i, _ in found[:CHOICES]]:
+                found.insert(CHOICES - 1, (station, shown.score / 100))
+            self._choice = _Choice(shown.seen.sha256, tuple(found[:CHOICES]))
+        return self._choice.items
+
+    def _words(self, item: Item) -> dict[str, str]:
+        bin_ = self._taxonomy.bin_of(item)
+        names = (item.name_zh, item.name) if self._chinese else (item.name, item.name_zh)
+        return {
+            "code": item.code,
+            "name": names[0],
+            "other": names[1],
+            "bin": bin_.name_zh if self._chinese else bin_.name,
+            "bin_number": str(bin_.number),
+        }

@@ -1,0 +1,195 @@
+"""Which picture is next, and what an answer does: labelled, skipped, or taken back.
+
+Owns the order and the progress. Only reads the folder of pictures: what is shown is held in
+memory, so that a ring that drops its oldest meanwhile loses nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sorter.domain import Item
+from sorter.errors import FolderError, ImageError, UsageError
+from sorter.report.text import escape
+from sorter.review.log import Answer, Log
+from sorter.review.shelf import Shelf
+from sorter.vision import images
+
+log = logging.getLogger(__name__)
+
+_RING = re.compile(r"\d{8}T\d{6}Z_n\d+_(?P<code>.+)_(?P<score>\d{1,3})\.[^.]+")
+"""The names that the station's ring gives."""
+
+_Key = tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The picture in front of the person; `code` and `score` are the station's, if the name has
+    them (`score` in per cent)."""
+
+    data: bytes
+    seen: Answer
+    code: str = ""
+    score: int = 0
+
+
+class Queue:
+    """The pictures of `folder` that nobody has answered for yet, in path order.
+
+    With `again`, those skipped in earlier sittings come once more. Raises FolderError for a folder
+    that is none, UsageError where it and DATA lie inside each other.
+    """
+
+    def __init__(self, folder: Path, shelf: Shelf, book: Log, *, again: bool = False) -> None:
+        self._folder, self._shelf, self._log = folder, shelf, book
+        self._home = os.fsdecode(folder.resolve())
+        self._waiting: deque[Path] = deque()
+        self._history: list[Answer] = []
+        self._current: Shown | None = None
+        self._broken: dict[_Key, str] = {}
+        self.labelled = self.skipped = 0
+        for answer in book.answers:
+            self._remember(answer)
+        if again:
+            self._history = [a for a in self._history if a.do == "label"]
+        self._done = {_key(a) for a in self._history}
+        self._look()
+
+    @property
+    def broken(self) -> int:
+        """Pictures that cannot be shown."""
+        return len(self._broken)
+
+    @property
+    def left(self) -> int:
+        """Pictures still to answer for, as far as they have been listed."""
+        return len(self._waiting) + (self._current is not None)
+
+    @property
+    def last(self) -> Answer | None:
+        """What `undo` would take back."""
+        return self._history[-1] if self._history else None
+
+    def current(self) -> Shown | None:
+        """The picture to answer for; None when there is none. New ones are looked for then."""
+        if self._current is None:
+            if not self._waiting:
+                self._look()
+            while self._waiting and self._current is None:
+                self._current = self._open(self._waiting.popleft())
+        return self._current
+
+    def label(self, digest: str, item: Item) -> None:
+        """File the current picture as `item`. UsageError if `digest` is not the current one's."""
+        shown = self._need(digest)
+        target = self._shelf.put(shown.data, item, shown.seen.name)
+        file = os.fsdecode(target.relative_to(self._shelf.root))
+        self._answer(replace(shown.seen, do="label", code=item.code, file=file))
+        self.labelled += 1
+
+    def skip(self, digest: str) -> None:
+        """Leave the current picture without a label. UsageError as for `label`."""
+        self._answer(replace(self._need(digest).seen, do="skip"))
+        self.skipped += 1
+
+    def undo(self) -> None:
+        """Take the last answer back and show its picture again, if it can still be had."""
+        answer = self.last
+        if answer is None:
+            raise UsageError("nothing to take back")
+        data: bytes | None
+        if answer.do == "label":
+            data = self._shelf.take_back(self._shelf.root / answer.file, answer.sha256)
+            if data is None:
+                raise UsageError(f"{answer.file}: was changed or moved since; take it back by hand")
+            self.labelled = max(0, self.labelled - 1)
+        else:
+            data = self._again(answer)
+            self.skipped = max(0, self.skipped - 1)
+        self._log.append(replace(answer, do="undo"))
+        self._history.pop()
+        self._done.discard(_key(answer))
+        if self._current is not None:
+            self._waiting.appendleft(self._folder / self._current.seen.name)
+        self._current = None
+        if data is not None:
+            self._current = _shown(data, replace(answer, do="", code="", file=""))
+
+    def _remember(self, answer: Answer) -> None:
+        if answer.folder != self._home:
+            return
+        if answer.do == "undo":
+            self._history = self._history[:-1]
+        else:
+            self._history.append(answer)
+
+    def _look(self) -> None:
+        if not self._folder.is_dir():
+            raise FolderError(f"{self._folder}: no such folder of pictures")
+        self._waiting.extend(p for p in images.find([self._folder]) if self._is_new(p))
+
+    def _is_new(self, path: Path) -> bool:
+        try:
+            key = self._key_of(path)
+        except OSError:
+            return False
+        return key not in self._done and key not in self._broken
+
+    def _key_of(self, path: Path) -> _Key:
+        status = path.stat()
+        return os.fsdecode(path.relative_to(self._folder)), status.st_size, status.st_mtime_ns
+
+    def _open(self, path: Path) -> Shown | None:
+        """None for a picture that went, that is broken, or that DATA has already."""
+        try:
+            key = self._key_of(path)
+        except OSError:
+            return None
+        try:
+            data = images.read(path)
+            images.decode(data, 32)
+        except ImageError as error:
+            self._broken[key] = str(error)
+            log.warning("cannot be shown: %s: %s", escape(key[0]), error)
+            return None
+        if self._shelf.find(data) is not None:
+            self._done.add(key)
+            return None
+        name, _, mtime_ns = key
+        digest = hashlib.sha256(data).hexdigest()
+        return _shown(data, Answer("", digest, self._home, name, len(data), mtime_ns))
+
+    def _need(self, digest: str) -> Shown:
+        if self._current is None or self._current.seen.sha256 != digest:
+            raise UsageError("that picture has its answer already")
+        return self._current
+
+    def _answer(self, answer: Answer) -> None:
+        self._log.append(answer)
+        self._history.append(answer)
+        self._done.add(_key(answer))
+        self._current = None
+
+    def _again(self, answer: Answer) -> bytes | None:
+        """A skipped picture's content, if the ring still has it."""
+        try:
+            data = images.read(self._folder / answer.name)
+        except ImageError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == answer.sha256 else None
+
+
+def _key(answer: Answer) -> _Key:
+    return answer.name, answer.size, answer.mtime_ns
+
+
+def _shown(data: bytes, seen: Answer) -> Shown:
+    match = _RING.fullmatch(Path(seen.name).name)
+    return Shown(data, seen, match["code"], int(match["score"])) if match else Shown(data, seen)
