@@ -126,7 +126,7 @@ class Browser:
         self.call("Input.dispatchKeyEvent", **down, **({"text": text} if text else {}))
         self.call("Input.dispatchKeyEvent", **press, type="keyUp")
 
-    def type(self, text: str) -> None:
+    def write(self, text: str) -> None:
         """Each character as a key."""
         for character in text:
             self.press(character)

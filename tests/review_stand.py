@@ -6,7 +6,7 @@ import http.client
 import json
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,12 +47,12 @@ class Sitting:
         body: bytes | dict[str, Any] | None = None,
         *,
         path: str | None = None,
-        **headers: str,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """One request: status, headers with small names, body."""
         at = urlsplit(self.url)
         connection = http.client.HTTPConnection(str(at.hostname), at.port, timeout=20)
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = dict(headers or {})
         if isinstance(body, dict):
             body = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")

@@ -64,14 +64,14 @@ def test_a_ring_is_labelled_by_keyboard_alone(stage: tuple[Browser, Sitting, Pat
     browser.press("Backspace")  # the can
     wait(browser, 0)
     assert filed(into) == []
-    browser.type("pil")
+    browser.write("pil")
     assert browser.run("matches.map((m) => m.code).join()") == "0102,0103"
     browser.press("ArrowDown")
     browser.press("Enter")
     wait(browser, 1)
     assert filed(into) == ["0103/n0"]
     assert browser.run("document.getElementById('last').textContent").endswith("<b>pillow</b>")
-    browser.type("1")
+    browser.write("1")
     wait(browser, 2)
     browser.press("1")
     wait(browser, 3)
@@ -104,7 +104,7 @@ def test_it_is_readable_small_large_light_and_dark(
 ) -> None:
     browser, _, _ = stage
     folder = Path(os.environ.get("SORTER_SHOTS", tmp_path))
-    browser.type("p")
+    browser.write("p")
     for dark in (False, True):
         browser.dark(dark)
         paper = browser.run("getComputedStyle(document.body).backgroundColor")

@@ -1,0 +1,320 @@
+"""`sorter review` over HTTP: the real command, who may ask, what an answer leaves on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sorter.dataset.layout import read_labelled
+from sorter.review.log import NAME, Log
+from sorter.review.queue import Queue
+from sorter.review.shelf import Shelf
+from tests.review_stand import ROOT, Sitting, make_ring, sitting
+from tests.tiny import colour_of, paint, taxonomy3
+
+
+def listing(folder: Path) -> dict[str, tuple[str, int]]:
+    """Content and time of every file below `folder`."""
+    return {
+        str(p.relative_to(folder)): (
+            hashlib.sha256(p.read_bytes()).hexdigest(),
+            p.stat().st_mtime_ns,
+        )
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def filed(into: Path) -> list[str]:
+    """`class/number` of every picture in DATA."""
+    found = (p for p in into.rglob("*.png") if p.is_file())
+    return sorted(f"{p.parent.name}/{re.findall('_(n[0-9]+)_', p.name)[0]}" for p in found)
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "sorter", "review", *words]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_labels_are_what_train_reads_and_the_ring_is_untouched(tmp_path: Path) -> None:
+    ring, into = make_ring(tmp_path / "ring"), tmp_path / "data"
+    before = listing(ring)
+    with sitting(ring, into) as it:
+        state = it.state()
+        assert state["counts"]["left"] == 4
+        assert state["picture"]["station"]["code"] == "0101"
+        assert state["picture"]["station"]["score"] == 0.4
+        assert state["picture"]["choices"][0]["code"] == "0001"
+        for code in ("0001", "0101", "0102"):
+            state = it.answer("label", id=state["picture"]["id"], code=code)
+        state = it.answer("skip", id=state["picture"]["id"])
+        assert state["picture"] is None
+        assert state["counts"] == {"labelled": 3, "skipped": 1, "broken": 0, "left": 0}
+        it.ask("POST", "finish", {})
+        status, out, _ = it.end()
+    assert status == 0
+    assert out.strip() == f"3 labelled into {into}, 1 skipped, 0 cannot be shown, 0 left"
+    assert listing(ring) == before
+    assert filed(into) == ["0001/n0", "0101/n1", "0102/n2"]
+    samples = read_labelled(into, taxonomy3())
+    assert [s.index for s in samples] == [0, 1, 2]
+    for sample in samples:
+        digest = hashlib.sha256(sample.path.read_bytes()).hexdigest()
+        assert sample.path.name.startswith(digest[:16] + "-")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/", {}, 403),
+        ("/wrong/state", {}, 403),
+        ("/wrong/", {}, 403),
+        ("{token}", {}, 403),
+        ("{token}x/state", {}, 403),
+        ("{token}/state", {"Host": "evil.example"}, 403),
+        ("{token}/state", {"Host": "evil.example:80"}, 403),
+        ("{token}/state", {"Host": "[::1"}, 403),
+        ("{token}/state", {"Origin": "http://evil.example"}, 403),
+        ("{token}/state", {"Origin": "null"}, 403),
+        ("{token}/state", {"Host": "localhost:1"}, 200),
+        ("{token}/../../../etc/passwd", {}, 404),
+        ("{token}/..%2f..%2fetc%2fpasswd", {}, 404),
+        ("{token}/picture/../../words.toml", {}, 404),
+        ("{token}/picture/%2e%2e/ring", {}, 404),
+        ("{token}//etc/passwd", {}, 404),
+        ("{token}/index.html", {}, 404),
+        ("{token}/state%00", {}, 404),
+    ],
+)
+def test_only_the_holder_of_the_token_gets_only_what_is_listed(
+    tmp_path: Path, served: Sitting, path: str, headers: dict[str, str], status: int
+) -> None:
+    it = served
+    whole = path.format(token=it.path.rstrip("/"))
+    found, sent, body = it.ask("GET", "", path=whole, headers=headers)
+    assert found == status
+    assert b"root:" not in body
+    assert sent["content-security-policy"].startswith("default-src 'none'")
+    assert sent["x-content-type-options"] == "nosniff"
+    assert sent["referrer-policy"] == "no-referrer"
+    assert sent["cache-control"] == "no-store"
+
+
+def test_nothing_can_be_uploaded(served: Sitting) -> None:
+    it = served
+    json_type = {"Content-Type": "application/json"}
+    assert it.ask("POST", "label", b"x", headers={"Content-Type": "image/jpeg"})[0] == 415
+    assert it.ask("POST", "label", b"{" * 5000, headers=json_type)[0] in (400, 413)
+    assert it.ask("POST", "label", b"[" * 4000, headers=json_type)[0] == 400
+    assert it.ask("POST", "label", b"[]", headers=json_type)[0] == 400
+    assert it.ask("POST", "upload", b"{}", headers=json_type)[0] == 404
+    assert it.ask("PUT", "picture/x", b"{}", headers=json_type)[0] == 501
+    assert it.ask("DELETE", "state")[0] == 501
+    shown = it.state()["picture"]["id"]
+    for code in ("../../x", "0001/..", "", "nowhere"):
+        assert it.ask("POST", "label", {"id": shown, "code": code})[0] == 400
+    assert it.state()["counts"]["labelled"] == 0
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Sitting]:
+    """One sitting for the questions that change nothing."""
+    folder = tmp_path_factory.mktemp("served")
+    with sitting(make_ring(folder / "ring"), folder / "data") as it:
+        yield it
+
+
+def test_a_restart_goes_on_and_can_still_undo(tmp_path: Path) -> None:
+    ring, into = make_ring(tmp_path / "ring"), tmp_path / "data"
+    with sitting(ring, into) as it:
+        state = it.answer("label", id=it.state()["picture"]["id"], code="0102")
+        it.answer("skip", id=state["picture"]["id"])
+        it.process.kill()  # nothing is left to be written at the end
+        it.process.wait()
+    with sitting(ring, into) as it:
+        state = it.state()
+        assert "_n2_" in state["picture"]["name"] and state["counts"]["left"] == 2
+        assert "_n1_" in it.answer("undo")["picture"]["name"]
+        state = it.answer("undo")
+        assert "_n0_" in state["picture"]["name"] and state["counts"]["left"] == 4
+        assert filed(into) == []
+        assert it.answer("undo")["notice"] == "nothing to take back"
+        it.answer("label", id=state["picture"]["id"], code="0001")
+        it.process.send_signal(signal.SIGINT)
+        code, out, err = it.end()
+    assert code == 130
+    assert "1 labelled" in out and "Traceback" not in err
+    assert filed(into) == ["0001/n0"]
+
+
+def test_sigterm_ends_it_well_and_skipped_ones_come_again_if_asked(tmp_path: Path) -> None:
+    ring, into = make_ring(tmp_path / "ring", 2), tmp_path / "data"
+    with sitting(ring, into) as it:
+        it.answer("skip", id=it.state()["picture"]["id"])
+        it.process.send_signal(signal.SIGTERM)
+        assert it.end()[0] == 0
+    with sitting(ring, into, "--again") as it:
+        assert "_n0_" in it.state()["picture"]["name"]
+
+
+def test_a_late_or_second_answer_changes_nothing(tmp_path: Path) -> None:
+    ring, into = make_ring(tmp_path / "ring", 2), tmp_path / "data"
+    with sitting(ring, into) as it:
+        first = it.state()["picture"]["id"]
+        states: list[dict[str, object]] = []
+        threads = [
+            threading.Thread(
+                target=lambda: states.append(it.answer("label", id=first, code="0001"))
+            )
+            for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(bool(s["notice"]) for s in states) == [False, True, True, True, True, True]
+        assert it.state()["counts"]["labelled"] == 1
+    assert len(filed(into)) == 1
+
+
+def test_a_picture_that_the_ring_dropped_is_filed_as_it_was_shown(tmp_path: Path) -> None:
+    ring, into = make_ring(tmp_path / "ring", 1), tmp_path / "data"
+    file = next(ring.iterdir())
+    content = file.read_bytes()
+    with sitting(ring, into) as it:
+        shown = it.state()["picture"]["id"]
+        file.unlink()
+        it.answer("label", id=shown, code="0101")
+        assert next(into.rglob("*.png")).read_bytes() == content
+        # A new one appears while the page waits.
+        paint(ring / "later.png", colour_of(taxonomy3(), 2))
+        assert it.state()["picture"]["name"] == "later.png"
+
+
+def test_the_picture_is_drawn_anew_upright(tmp_path: Path) -> None:
+    ring = tmp_path / "ring"
+    ring.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "secret"
+    paint(ring / "a.jpg", (200, 30, 30), size=(64, 32), exif=exif)
+    with sitting(ring, tmp_path / "data") as it:
+        status, headers, body = it.ask("GET", f"picture/{it.state()['picture']['id']}")
+        assert status == 200 and headers["content-type"] == "image/jpeg"
+        assert it.ask("GET", "picture/" + "0" * 64)[0] == 404
+    with Image.open(io.BytesIO(body)) as drawn:
+        assert drawn.size == (448, 896)
+    assert b"secret" not in body
+
+
+def test_a_broken_picture_is_told_and_costs_exit_code_1(tmp_path: Path) -> None:
+    ring, into = make_ring(tmp_path / "ring", 1), tmp_path / "data"
+    (ring / "0.jpg").write_text("<html><script>alert(1)</script>")
+    with sitting(ring, into) as it:
+        assert it.state()["counts"]["broken"] == 1
+        it.ask("POST", "finish", {})
+        code, _, err = it.end()
+    assert code == 1
+    assert "0.jpg" in err and "Traceback" not in err
+
+
+def test_divided_data_gets_new_pictures_in_train_and_never_what_val_has(tmp_path: Path) -> None:
+    ring, into = make_ring(tmp_path / "ring"), tmp_path / "data"
+    pictures = sorted(ring.iterdir())
+    for split in ("train", "val"):
+        (into / split / "Peel").mkdir(parents=True)
+    paint(into / "train" / "Peel" / "old.png", (1, 2, 3))
+    (into / "val" / "Peel" / "other name.png").write_bytes(pictures[1].read_bytes())
+    with sitting(ring, into) as it:
+        state = it.answer("label", id=it.state()["picture"]["id"], code="0101")
+        assert "_n2_" in state["picture"]["name"]
+        it.answer("label", id=state["picture"]["id"], code="0102")
+    assert [p.parent.name for p in sorted((into / "train").rglob("*_n*.png"))] == ["0102", "Peel"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "into", "code", "says"),
+    [
+        ("gone", "data", 5, "no such folder"),
+        ("ring", "ring/inside", 2, "inside each other"),
+        ("ring", ".", 2, "inside each other"),
+        ("ring", "file", 5, "cannot be made"),
+        ("ring", "strange", 5, "is no class"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(
+    tmp_path: Path, folder: str, into: str, code: int, says: str
+) -> None:
+    make_ring(tmp_path / "ring", 1)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "strange" / "sofa").mkdir(parents=True)
+    paint(tmp_path / "strange" / "sofa" / "a.png", (1, 1, 1))
+    result = run(str(tmp_path / folder), "--into", str(tmp_path / into), "--no-open")
+    assert result.returncode == code
+    assert says in result.stderr and result.stderr.count("\n") == 1, result.stderr
+
+
+def test_one_data_folder_takes_one_sitting_and_a_taken_port_is_said(tmp_path: Path) -> None:
+    ring, into = make_ring(tmp_path / "ring", 1), tmp_path / "data"
+    with sitting(ring, into) as it:
+        result = run(str(ring), "--into", str(into), "--no-open")
+        assert result.returncode == 5 and "another sorter review" in result.stderr
+        port = it.url.split(":")[2].split("/")[0]
+        result = run(str(ring), "--into", str(tmp_path / "other"), "--no-open", "--port", port)
+        assert result.returncode == 5 and "--port" in result.stderr
+        result = run(str(ring), "--into", str(tmp_path / "other"), "--host", "no.invalid")
+        assert result.returncode == 5 and "--host" in result.stderr
+
+
+def test_a_damaged_log_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    ring, into = make_ring(tmp_path / "ring", 2), tmp_path / "data"
+    outside = paint(tmp_path / "outside.png", (9, 9, 9))
+    shelf = Shelf(into, taxonomy3())
+    with Log(into) as book:
+        queue = Queue(ring, shelf, book)
+        shown = queue.current()
+        assert shown is not None
+        queue.label(shown.seen.sha256, taxonomy3().items[0])
+    row = json.loads((into / NAME).read_text())
+    row |= {
+        "file": "../outside.png",
+        "sha256": hashlib.sha256(outside.read_bytes()).hexdigest(),
+    }
+    text = "\n".join(["{", "[]", "{}", '{"do": 1}', json.dumps(row), '{"at": "2026'])
+    (into / NAME).write_text(text)
+    with Log(into) as book:
+        assert len(book.answers) == 1
+        with pytest.raises(Exception, match="by hand"):
+            Queue(ring, shelf, book).undo()
+        book.append(book.answers[0])
+    assert outside.exists()
+    assert json.loads((into / NAME).read_text().splitlines()[-1])["do"] == "label"
+
+
+def test_names_from_outside_do_not_leave_the_data_folder(tmp_path: Path) -> None:
+    ring, into = tmp_path / "ring", tmp_path / "data"
+    ring.mkdir()
+    for i, name in enumerate(
+        [b"-..\n-\xff\x1b[31m.PNG", b"$(x) `y`.png", b"e\xcc\x81" * 40 + b".png"]
+    ):
+        paint(tmp_path / "a.png", (i, 99, 7)).rename(ring / os.fsdecode(name))
+    shelf = Shelf(into, taxonomy3())
+    with Log(into) as book:
+        queue = Queue(ring, shelf, book)
+        while (shown := queue.current()) is not None:
+            queue.label(shown.seen.sha256, taxonomy3().items[1])
+    names = [p.name for p in (into / "0101").iterdir()]
+    assert len(names) == 3
+    assert all(re.fullmatch(r"[0-9a-f]{16}-[A-Za-z0-9._-]+\.png", n) for n in names), names
