@@ -31,6 +31,13 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+class Engine(StrEnum):
+    """Where the work is done."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class Language(StrEnum):
     """Which names of classes and bins to show."""
 
@@ -49,6 +56,15 @@ class _Kept:
 Formatter = Callable[[Outcome], str]
 
 
+def _given(text: str) -> Path:
+    """A URL keeps its slashes, which a Path would lose."""
+    if "://" not in text:
+        return Path(text)
+    from sorter.vision.remote import address, is_url
+
+    return address(text) if is_url(text) else Path(text)
+
+
 def register(app: typer.Typer) -> None:
     """Add `classify` to `app`."""
     app.command("classify")(classify)
@@ -58,7 +74,10 @@ def classify(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATH...", help="Pictures and folders of pictures.", show_default=False
+            metavar="PATH...",
+            help="Pictures and folders of pictures; with --engine ray also URLs.",
+            show_default=False,
+            parser=_given,
         ),
     ],
     csv: Annotated[
@@ -66,6 +85,10 @@ def classify(
     ] = None,
     jsonl: Annotated[
         Path | None, typer.Option("--jsonl", metavar="F", help="Write JSON lines to this file.")
+    ] = None,
+    parquet: Annotated[
+        Path | None,
+        typer.Option("--parquet", metavar="F", help="Write a Parquet file (needs sorter[ray])."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")] = False,
     recursive: Annotated[
@@ -99,9 +122,16 @@ def classify(
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", min=1, max=1024, help="Worker threads.", show_default="the usable cores"
+            "--jobs",
+            min=1,
+            max=1024,
+            help="Worker threads; with --engine ray, actors.",
+            show_default="the usable cores",
         ),
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="This machine, or a Ray cluster (needs sorter[ray]).")
+    ] = Engine.LOCAL,
     max_pixels: Annotated[
         int, typer.Option("--max-pixels", min=1, help="Refuse larger pictures unopened.")
     ] = 200_000_000,
@@ -120,8 +150,13 @@ def classify(
 
     Example: sorter classify photos/ --csv out.csv --resume
     """
+    from sorter.vision.remote import Address
+
     for path in paths:
-        if not path.exists() and not path.is_symlink():
+        if isinstance(path, Address):
+            if engine is not Engine.RAY:
+                raise UsageError(f"{_shown(path)}: a URL needs --engine ray")
+        elif not path.exists() and not path.is_symlink():
             raise FolderError(f"{_shown(path)}: no such file or folder")
     if resume and csv is None and jsonl is None:
         raise UsageError("--resume needs a report to go on with: --csv F or --jsonl F")
@@ -136,6 +171,12 @@ def classify(
     from sorter.vision.bundle import default_bundle, open_bundle
     from sorter.vision.decide import with_min_confidence
 
+    find, classify_rest = images.find, batch.classify_rest
+    if engine is Engine.RAY:
+        from sorter.vision import cluster, remote
+
+        cluster.require()
+        find, classify_rest = remote.find, cluster.classify_rest
     bundle = open_bundle(model or default_bundle())
     policy = replace(bundle.policy, top=top)
     if min_confidence is not None:
@@ -149,18 +190,25 @@ def classify(
         if jsonl is not None:
             file = stack.enter_context(jsonl_report.open_jsonl(jsonl, resume=resume))
             reports.append((file, lambda o: jsonl_report.to_line(o, lang=lang)))
+        table = None
+        if parquet is not None:
+            from sorter.report.parquet import ParquetFile
+
+            if resume:
+                raise UsageError("--resume cannot go on with a Parquet file; use --csv or --jsonl")
+            table = stack.enter_context(ParquetFile(parquet, lang=lang))
         show: Formatter | None = None
         if json:
             show = lambda o: jsonl_report.to_line(o, lang=lang)  # noqa: E731
-        elif not reports:
+        elif not reports and table is None:
             show = lambda o: _readable(o, lang)  # noqa: E731
 
-        listing = images.find(paths, recursive=recursive)
+        listing = find(paths, recursive=recursive)
         items = _mark_kept(listing, [file for file, _ in reports]) if resume else listing
         tally = _Tally(bundle.taxonomy, policy, lang)
         results = stack.enter_context(
             closing(
-                batch.classify_rest(
+                classify_rest(
                     items,
                     bundle,
                     precision=precision.value,
@@ -175,7 +223,7 @@ def classify(
             from sorter.cli.progress import Progress
 
             progress = stack.enter_context(
-                Progress(lambda: sum(1 for _ in images.find(paths, recursive=recursive)))
+                Progress(lambda: sum(1 for _ in find(paths, recursive=recursive)))
             )
         for result in results:
             if isinstance(result, _Kept):
@@ -185,6 +233,8 @@ def classify(
             else:
                 for file, formatter in reports:
                     file.write(formatter(result))
+                if table is not None:
+                    table.write(result)
                 if show is not None:
                     sys.stdout.write(show(result))
                     sys.stdout.flush()
