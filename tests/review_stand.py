@@ -86,9 +86,12 @@ class Sitting:
 
 
 @contextmanager
-def sitting(folder: Path, into: Path, *words: str) -> Generator[Sitting]:
-    """`sorter review folder --into into` with a model of three colours; killed if still there."""
-    bundle = into.parent / "bundle"
+def sitting(folder: Path, into: Path, *words: str, model: Path | None = None) -> Generator[Sitting]:
+    """`sorter review folder --into into`, killed if still there at the end.
+
+    Without `model` a tiny one of three colours suggests.
+    """
+    bundle = model or into.parent / "bundle"
     if not bundle.is_dir():
         write_bundle(bundle)
     line = [sys.executable, "-m", "sorter", "review", str(folder), "--into", str(into)]
