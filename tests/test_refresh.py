@@ -23,7 +23,7 @@ def test_twenty_corrected_pictures_become_weights_that_know_them(tmp_path: Path)
     data, strange = tmp_path / "data", tmp_path / "strange"
     subprocess.run([*drawn, data, "--per-class", "6", "--seed", "1"], check=True, cwd=ROOT)
     subprocess.run([*drawn, strange, "--per-class", "1", "--seed", "2"], check=True, cwd=ROOT)
-    # The new: drawings that this site calls by another name than the shipped model does.
+    # Other drawings, named as a ring names them, with a class that is wrong for most.
     ring, truth = tmp_path / "ring", {}
     ring.mkdir()
     for number, file in enumerate(sorted(strange.glob("*/*.jpg"))[:20]):

@@ -1,7 +1,7 @@
 """Corrected pictures → refreshed weights: what is learnt, and what is forgotten.
 
 `python -m tests.soak.refresh --data DIR` takes twenty pictures a class of three classes that the
-station gets wrong in the field (battery packs, newspaper-like paper, clear plastic), answers for
+released model finds hard on sources it never saw (battery packs, paper, clear plastic), answers for
 them on the labelling page, refreshes the released weights with them, and compares both on the
 official validation split. Owns the steps only; each is the command that a trainer would type.
 """
