@@ -13,17 +13,14 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sorter.taxonomy import default_taxonomy
 from tests.corpus import write_bad
-
-SORTER = [sys.executable, "-m", "sorter"]
+from tests.processes import SORTER, process
 
 
 def classify(folder: Path, out: Path) -> tuple[int, str]:
@@ -92,18 +89,6 @@ def test_bad_files_beside_them_change_no_row(
         row = found[str(folder / file.name).replace("\n", "\\n")]
         assert (row["status"] == "error") == bool(row["error"])
         assert not file.row or file.says in row["error"]
-
-
-@contextlib.contextmanager
-def process(*words: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("ab") as stream:
-        started = subprocess.Popen([*SORTER, *words], stdout=stream, stderr=stream)
-        try:
-            yield started
-        finally:
-            if started.poll() is None:
-                started.kill()
-            started.wait()
 
 
 def test_fifty_pictures_one_by_one(rows: list[dict[str, str]], tmp_path: Path) -> None:

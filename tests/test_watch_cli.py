@@ -9,17 +9,16 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.processes import SORTER, process
 from tests.tiny import colour_of, paint, taxonomy3, write_bundle
 
 TAXONOMY = taxonomy3()
-WORDS = [sys.executable, "-m", "sorter"]
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +31,6 @@ def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
     while not what():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def process(*words: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("ab") as stream:
-        started = subprocess.Popen([*WORDS, *words], stdout=stream, stderr=stream)
-        try:
-            yield started
-        finally:
-            if started.poll() is None:
-                started.kill()
-            started.wait()
 
 
 def gate(tmp_path: Path) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
@@ -124,14 +111,14 @@ def test_every_picture_moves_once_into_its_bin_and_ctrl_c_ends_both(
     out = tmp_path / "items.csv"
     journal = str(tmp_path / "state" / "journal.sqlite")
     subprocess.run(
-        [*WORDS, "journal", "export", "--journal", journal, "--csv", str(out)], check=True
+        [*SORTER, "journal", "export", "--journal", journal, "--csv", str(out)], check=True
     )
     with out.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [r["state"] for r in rows] == ["DONE"] * 12
     assert all(r["sent_at"].endswith("Z") and r["sent_at"] <= r["done_at"] for r in rows)
     shown = subprocess.run(
-        [*WORDS, "status", "--journal", journal, "--json"], capture_output=True, check=True
+        [*SORTER, "status", "--journal", journal, "--json"], capture_output=True, check=True
     )
     document = json.loads(shown.stdout)
     assert document["counts"]["metal"] == {"DONE": 4}
@@ -227,7 +214,11 @@ def test_settings_come_from_the_environment(tmp_path: Path, bundle: Path) -> Non
         "SORTER_MODEL": str(bundle),
     }
     done = subprocess.run(
-        [*WORDS, "watch"], env=os.environ | environment, capture_output=True, text=True, check=False
+        [*SORTER, "watch"],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert "lies inside the watched folder" in done.stderr
@@ -259,7 +250,7 @@ def test_what_a_user_can_get_wrong(
     words |= {"": str(tmp_path / change[0])} if len(change) == 1 else {change[0]: change[1]}
     line = [words.pop(""), *(part for pair in words.items() for part in pair)]
     done = subprocess.run(
-        [*WORDS, "watch", *line], capture_output=True, text=True, check=False, timeout=60
+        [*SORTER, "watch", *line], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == code, done.stderr
     assert says in done.stderr
