@@ -36,10 +36,15 @@ def two_workers() -> Iterator[Any]:
     """A cluster of two cores, which commands in other processes find by RAY_ADDRESS."""
     ray = pytest.importorskip("ray", reason="the package ray is missing: pip install 'sorter[ray]'")
     pytest.importorskip("pyarrow", reason="the package pyarrow is missing")
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-    started = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield started.address_info["address"]
-    ray.shutdown()
+    before = signal.getsignal(signal.SIGTERM)  # Ray puts its own there
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        started = ray.init(
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False
+        )
+        yield started.address_info["address"]
+        ray.shutdown()
+    signal.signal(signal.SIGTERM, before)
 
 
 def run(*words: str | Path, at: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -6,10 +6,8 @@ Parses, wires vision to report, and prints; decides nothing about pictures or ro
 from __future__ import annotations
 
 import sys
-import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, redirect_stdout
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sorter.domain import Outcome, Policy, Status, Taxonomy
+from sorter.domain import Outcome
 from sorter.errors import FolderError, UsageError
 
 if TYPE_CHECKING:
@@ -160,11 +158,15 @@ def classify(
             raise FolderError(f"{_shown(path)}: no such file or folder")
     if resume and csv is None and jsonl is None:
         raise UsageError("--resume needs a report to go on with: --csv F or --jsonl F")
-    if csv is not None and jsonl is not None and csv.absolute() == jsonl.absolute():
-        raise UsageError(f"{_shown(csv)}: --csv and --jsonl need two files")
+    if resume and parquet is not None:
+        raise UsageError("--resume cannot go on with a Parquet file; use --csv or --jsonl")
+    files = [file.absolute() for file in (csv, jsonl, parquet) if file is not None]
+    if len(files) > len(set(files)):
+        raise UsageError(f"{_shown(files[0])}: each report needs a file of its own")
 
     from dataclasses import replace
 
+    from sorter.cli.tally import Tally
     from sorter.report import csv as csv_report
     from sorter.report import jsonl as jsonl_report
     from sorter.vision import batch, images
@@ -183,6 +185,10 @@ def classify(
         policy = with_min_confidence(policy, min_confidence)
 
     with ExitStack() as stack:
+        out = sys.stdout
+        if engine is Engine.RAY:
+            # Ray prints what happens on the cluster to stdout, which is for results alone.
+            stack.enter_context(redirect_stdout(sys.stderr))
         reports: list[tuple[RowFile, Formatter]] = []
         if csv is not None:
             file = stack.enter_context(csv_report.open_csv(csv, resume=resume))
@@ -194,8 +200,6 @@ def classify(
         if parquet is not None:
             from sorter.report.parquet import ParquetFile
 
-            if resume:
-                raise UsageError("--resume cannot go on with a Parquet file; use --csv or --jsonl")
             table = stack.enter_context(ParquetFile(parquet, lang=lang))
         show: Formatter | None = None
         if json:
@@ -205,7 +209,7 @@ def classify(
 
         listing = find(paths, recursive=recursive)
         items = _mark_kept(listing, [file for file, _ in reports]) if resume else listing
-        tally = _Tally(bundle.taxonomy, policy, lang)
+        tally = Tally(bundle.taxonomy, zh=lang is Language.ZH)
         results = stack.enter_context(
             closing(
                 classify_rest(
@@ -236,8 +240,8 @@ def classify(
                 if table is not None:
                     table.write(result)
                 if show is not None:
-                    sys.stdout.write(show(result))
-                    sys.stdout.flush()
+                    out.write(show(result))
+                    out.flush()
                 tally.add(result)
             if progress is not None:
                 progress.advance()
@@ -278,39 +282,3 @@ def _escaped(text: str) -> str:
     from sorter.report.text import escape
 
     return escape(text)
-
-
-class _Tally:
-    """Counts for the closing table."""
-
-    def __init__(self, taxonomy: Taxonomy, policy: Policy, lang: Language) -> None:
-        self.kept = 0
-        self.errors = 0
-        self._taxonomy = taxonomy
-        self._policy = policy
-        self._lang = lang
-        self._sorted: Counter[str] = Counter()
-        self._unsure: Counter[str] = Counter()
-        self._begun = time.monotonic()
-
-    def add(self, outcome: Outcome) -> None:
-        if outcome.decision is None:
-            self.errors += 1
-        elif outcome.status is Status.SORTED:
-            self._sorted[outcome.decision.bin.key] += 1
-        else:
-            self._unsure[outcome.decision.bin.key] += 1
-
-    def table(self) -> str:
-        """Lines for the terminal: a row a bin, then the totals."""
-        names = [b.name_zh if self._lang is Language.ZH else b.name for b in self._taxonomy.bins]
-        width = max(map(len, [*names, "bin"]))
-        lines = [f"{'bin':<{width}}  sorted  unsure"]
-        for b, name in zip(self._taxonomy.bins, names, strict=True):
-            lines.append(f"{name:<{width}}  {self._sorted[b.key]:6d}  {self._unsure[b.key]:6d}")
-        done = self._sorted.total() + self._unsure.total() + self.errors
-        seconds = time.monotonic() - self._begun
-        rate = f", {done / seconds:.0f} a second" if seconds > 0.5 and done else ""
-        kept = f", {self.kept} kept from before" if self.kept else ""
-        lines.append(f"{done} pictures in {seconds:.1f} s{rate}; {self.errors} errors{kept}")
-        return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 import tempfile
 import time
 from collections.abc import Generator, Iterable, Mapping
@@ -169,16 +170,26 @@ def _cluster(ray: Any, jobs: int | None) -> Generator[None, None, None]:
     # Notices that Ray prints to stderr of what it does itself; what goes wrong is raised.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    named = os.environ.get("RAY_ADDRESS", "")
     try:
-        ray.init(address="auto", **quiet)
-    except ConnectionError as error:
-        if os.environ.get("RAY_ADDRESS"):
-            raise EnvironmentFault(f"no Ray cluster at RAY_ADDRESS: {_line(error)}") from error
+        if named:
+            _knock(named)
+        ray.init(address=named or "auto", **quiet)
+    except OSError as error:
+        if named:
+            raise EnvironmentFault(f"no Ray cluster at RAY_ADDRESS {named}: {error}") from error
         ray.init(address="local", num_cpus=jobs or usable_cores(), include_dashboard=False, **quiet)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(named: str) -> None:
+    """Raise OSError if nobody answers at HOST:PORT; Ray itself would ask for minutes."""
+    host, colon, port = named.rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 
 def _listing(items: Iterable[Path | T], kept: Any) -> tuple[int, Any, list[remote.Source]]:
