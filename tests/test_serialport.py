@@ -58,10 +58,15 @@ def greet(port: PtySocket, link: Link, boot: str = "b1") -> None:
 def filled(port: PtySocket) -> int:
     """Another descriptor on the pty, through which it was written full to the last byte."""
     filler = os.open(port.name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    for size in (1024, 1):
-        with contextlib.suppress(BlockingIOError):
-            while os.write(filler, b"x" * size):
-                pass
+    quiet = 0
+    while quiet < 5:
+        # The kernel moves bytes on by itself and room appears again: full is what stays full.
+        quiet += 1
+        for size in (1024, 1):
+            with contextlib.suppress(BlockingIOError):
+                while os.write(filler, b"x" * size):
+                    quiet = 0
+        time.sleep(0.02)
     return filler
 
 

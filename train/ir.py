@@ -48,14 +48,14 @@ class Released(nn.Module):
 
 
 def convert(released: Released, size_px: int) -> Any:
-    import openvino
+    from openvino.tools import ovc
 
     released.network.plain = True
     example = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
     try:
         with quiet_stdout(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer, whose constants are meant
-            model = openvino.convert_model(
+            model = ovc.convert_model(
                 released, example_input=example, input=[1, size_px, size_px, 3]
             )
     except Exception as error:  # openvino raises its own kinds

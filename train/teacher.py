@@ -105,13 +105,14 @@ class _OnCpu(Network):
     def __init__(self, network: Network) -> None:
         super().__init__()
         import openvino
+        from openvino.tools import ovc
 
         self.inner, self.head = network.eval(), network.head
         self.mean, self.std, self.size_px = network.mean, network.std, network.size_px
         shape = (1, 3, self.size_px, self.size_px)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer, whose constants are meant
-            model = openvino.convert_model(
+            model = ovc.convert_model(
                 _Features(network), example_input=torch.zeros(shape), input=list(shape)
             )
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}

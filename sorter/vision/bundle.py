@@ -18,6 +18,7 @@ from typing import Any
 from sorter.domain import Policy, Taxonomy
 from sorter.errors import BundleError, TaxonomyError
 from sorter.taxonomy import MAX_ITEMS, taxonomy_from_dict, taxonomy_to_dict
+from sorter.vision import runtime
 
 SCHEMA_VERSION = "1"
 """The only layout of our `rt_info` keys that this version reads and writes."""
@@ -204,8 +205,7 @@ def _read_ir(xml: Path) -> Any:
             raise BundleError(f"{file}: {error.strerror}; the bundle is incomplete") from error
         if not 0 < size <= limit:
             raise BundleError(f"{file}: {size} bytes, which no model of ours has; copy it again")
-    import openvino
-
+    openvino = runtime.load()
     try:
         # Not by name: openvino would map the weights, and a copy over them would end the process.
         return openvino.Core().read_model(xml.read_bytes(), weights.read_bytes())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sorter.errors import BundleError
+from sorter.vision import runtime
 from sorter.vision.cores import usable_cores
 
 KEPT = 8
@@ -44,9 +45,9 @@ def compile_network(
     The files are read once, into memory: mapped ones would end the process when new weights are
     copied over them, and what the cache is asked for must be what is compiled.
     """
-    import openvino
-    from openvino import properties
-    from openvino.properties import hint
+    openvino = runtime.load()
+    properties = openvino.properties
+    hint = properties.hint
 
     try:
         parts = xml.read_bytes(), xml.with_suffix(".bin").read_bytes()
