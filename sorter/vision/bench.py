@@ -12,19 +12,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sorter.errors import DataError, ImageError
 from sorter.vision import images
-from sorter.vision.batch import open_classifier, run
+from sorter.vision.batch import open_classifier, run, workers_for
 from sorter.vision.bundle import Bundle
 from sorter.vision.classifier import Classifier
 from sorter.vision.cores import usable_cores
 
-ALONE = 200
-"""Pictures that are decoded and inferred alone, at most: enough for a steady mean."""
+ALONE = 50
+"""Pictures that are decoded and inferred alone in each round, at most."""
+
+ROUNDS = 8
+"""Turns of decoding alone, inferring alone and both together; medians of them are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +59,37 @@ def measure(
             continue
     if not pixels:
         raise DataError("no picture to measure with could be opened")
-    decode_s = _decode_alone(alone, bundle.size_px)
-    infer_s = _infer_alone(pixels, bundle, precision)
+    alone_on_one = Classifier(bundle, precision=precision, threads=1)
+    classifier = open_classifier(bundle, precision=precision, cores=cores)
+    workers = workers_for(jobs)
 
-    classifier = open_classifier(bundle, precision=precision, jobs=cores)
-    list(run(paths[: 2 * cores], classifier, bundle, policy=bundle.policy, jobs=cores))
-    begun = time.perf_counter()
-    first_s, count = 0.0, 0
-    for _ in run(paths, classifier, bundle, policy=bundle.policy, jobs=cores):
-        count += 1
-        first_s = first_s or time.perf_counter() - begun
-    rate = count / (time.perf_counter() - begun)
+    def together(part: Sequence[Path]) -> tuple[int, float]:
+        """Pictures done, and seconds to the first of them."""
+        begun, first_s, count = time.perf_counter(), 0.0, 0
+        for _ in run(part, classifier, bundle, policy=bundle.policy, workers=workers):
+            count += 1
+            first_s = first_s or time.perf_counter() - begun
+        return count, first_s
+
+    together(paths[: 2 * workers])
+    for one in pixels[:5]:
+        alone_on_one.predict(one[None])
+    # In turns: a machine that is shared, or warm, changes its speed within seconds, and a limit
+    # measured at one speed says nothing of a rate measured at another.
+    rounds = []
+    step = -(-len(paths) // ROUNDS)
+    count = 0
+    for start in range(0, len(paths), step):
+        decode_s = _decode_alone(alone, bundle.size_px)
+        infer_s = _infer_alone(pixels, alone_on_one)
+        begun = time.perf_counter()
+        done, first_s = together(paths[start : start + step])
+        count += done
+        rounds.append((decode_s, infer_s, done / (time.perf_counter() - begun), first_s))
+    decode_s, infer_s, rate, first_s = (median(column) for column in zip(*rounds, strict=True))
     limit = cores / (decode_s + infer_s)
-    return Speed(count, cores, decode_s, infer_s, limit, rate, rate / limit, first_s)
+    share = median(rate * (decode + infer) / cores for decode, infer, rate, _ in rounds)
+    return Speed(count, cores, decode_s, infer_s, limit, rate, share, first_s)
 
 
 def machine() -> dict[str, str]:
@@ -104,11 +126,8 @@ def _decode_alone(paths: Sequence[Path], size_px: int) -> float:
     return (time.perf_counter() - begun) / count
 
 
-def _infer_alone(pixels: Sequence[NDArray[np.uint8]], bundle: Bundle, precision: str) -> float:
-    """Seconds a picture through the network, on one thread of one core."""
-    classifier = Classifier(bundle, precision=precision, threads=1)
-    for one in pixels[:5]:
-        classifier.predict(one[None])
+def _infer_alone(pixels: Sequence[NDArray[np.uint8]], classifier: Classifier) -> float:
+    """Seconds a picture through the network, one after the other."""
     begun = time.perf_counter()
     for one in pixels:
         classifier.predict(one[None])

@@ -49,12 +49,13 @@ def _sorter(precision: str) -> Answer:
     from sorter.vision.cores import usable_cores
 
     bundle = open_bundle(default_bundle())
-    jobs = usable_cores()
-    classifier = batch.open_classifier(bundle, precision=precision, jobs=jobs)
+    classifier = batch.open_classifier(bundle, precision=precision, cores=usable_cores())
     codes = {item.code: number for number, item in enumerate(bundle.taxonomy.items)}
 
     def answer(paths: Sequence[Path]) -> Iterator[int]:
-        for row in batch.run(paths, classifier, bundle, policy=bundle.policy, jobs=jobs):
+        for row in batch.run(
+            paths, classifier, bundle, policy=bundle.policy, workers=batch.workers_for(None)
+        ):
             csv.to_line(row)
             assert row.decision is not None, row.error
             yield codes[row.decision.label.code]
