@@ -88,8 +88,7 @@ def measure(
         rounds.append((decode_s, infer_s, done / (time.perf_counter() - begun), first_s))
     decode_s, infer_s, rate, first_s = (median(column) for column in zip(*rounds, strict=True))
     limit = cores / (decode_s + infer_s)
-    share = median(rate * (decode + infer) / cores for decode, infer, rate, _ in rounds)
-    return Speed(count, cores, decode_s, infer_s, limit, rate, share, first_s)
+    return Speed(count, cores, decode_s, infer_s, limit, rate, rate / limit, first_s)
 
 
 def machine() -> dict[str, str]:

@@ -38,7 +38,9 @@ SUFFIXES = frozenset(
 MAX_PIXELS = 200_000_000
 MAX_FILE_BYTES = 1 << 30
 MARGIN = 1.5
-"""A scaled decode keeps both sides at least this many times the model's input."""
+"""A scaled decode keeps both sides at least this many times the model's input. At an eighth of 12
+megapixels pixels then differ from a full decode's by 0.3 grey levels on average, and 6 labels of
+1,030 differ: close calls, which more margin turns as often as less does."""
 
 
 @dataclass(frozen=True, slots=True)
