@@ -115,6 +115,17 @@ def decode(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> Pictur
     return _decode_other(data, kind, size_px, max_pixels)
 
 
+def from_array(pixels: NDArray[np.uint8], size_px: int) -> Picture:
+    """A picture that is decoded already: (height, width, 3) RGB, upright, by the same resize.
+
+    Raises ImageError for another shape or another type than uint8.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ImageError(f"{pixels.dtype} {pixels.shape} is not uint8 (height, width, 3) RGB")
+    height, width = pixels.shape[:2]
+    return _finish(pixels, size_px, width, height, orientation=1)
+
+
 def _decode_jpeg(data: bytes, size_px: int, max_pixels: int) -> Picture:
     wholeness.check_jpeg(data)
     try:

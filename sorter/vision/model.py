@@ -26,12 +26,12 @@ class Model:
         self.digest = bundle.digest
         self.taxonomy: Taxonomy = bundle.taxonomy
         self.policy = policy
-        self._classifier = classifier
+        self.classifier = classifier
 
     def predict(self, data: bytes) -> Prediction:
         """What the network says of one picture's bytes; ImageError if they are not a whole one."""
         picture = images.decode(data, self.bundle.size_px)
-        probabilities, unknown = self._classifier.predict(picture.pixels[None])
+        probabilities, unknown = self.classifier.predict(picture.pixels[None])
         return Prediction(tuple(probabilities[0].tolist()), float(unknown[0]))
 
     def decide(self, predictions: Sequence[Prediction]) -> Decision:
@@ -45,12 +45,13 @@ def open_model(
     precision: str = "int8",
     min_confidence: float | None = None,
     threads: int | None = None,
+    streams: int = 1,
 ) -> Model:
     """Open a bundle folder (default: the one that ships with sorter) and compile its network.
 
-    `min_confidence` replaces every bin's threshold. Raises BundleError, also for a bundle that
-    changes meanwhile (its digest would name other weights than those compiled), or UsageError for
-    a confidence outside [0, 1].
+    `min_confidence` replaces every bin's threshold; `threads` and `streams` are the classifier's.
+    Raises BundleError, also for a bundle that changes meanwhile (its digest would name other
+    weights than those compiled), or UsageError for a confidence outside [0, 1].
     """
     folder = path or default_bundle()
     before = _signature(folder)
@@ -59,7 +60,11 @@ def open_model(
     if min_confidence is not None:
         policy = with_min_confidence(policy, min_confidence)
     classifier = Classifier(
-        bundle, precision=precision, threads=threads, cache_dir=default_cache_dir()
+        bundle,
+        precision=precision,
+        threads=threads,
+        streams=streams,
+        cache_dir=default_cache_dir(),
     )
     if _signature(folder) != before:
         raise BundleError(f"{folder}: changed while it was being read; try again once it is whole")
