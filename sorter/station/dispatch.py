@@ -126,7 +126,7 @@ class Dispatcher:
         model: str = "",
     ) -> int:
         """`Journal.add`, tried until the disk takes it. StoppedError where we stop before that."""
-        return self._insist(
+        return self.insist(
             lambda: self._journal.add(
                 picture,
                 state,
@@ -140,7 +140,7 @@ class Dispatcher:
 
     def decided(self, n: int, decision: Decision, *, bin_: Bin, model: str) -> None:
         """`Journal.decide`, tried until the disk takes it."""
-        self._insist(lambda: self._journal.decide(n, decision, bin_=bin_, model=model))
+        self.insist(lambda: self._journal.decide(n, decision, bin_=bin_, model=model))
 
     def finish(self, n: int, state: ItemState, reason: str, *, moved: bool = True) -> None:
         """`Journal.finish`, tried until the disk takes it."""
@@ -194,7 +194,7 @@ class Dispatcher:
             n = self._add(job, ItemState.SENT, boot=boot)
         else:
             number = n
-            self._insist(lambda: self._journal.sent(number, boot))
+            self.insist(lambda: self._journal.sent(number, boot))
         self._meter.observe("sorter_commit_seconds", self._clock() - began)
         return n
 
@@ -219,12 +219,13 @@ class Dispatcher:
         return n, state, reason
 
     def _finish(self, n: int, state: ItemState, reason: str, *, moved: bool = True) -> None:
-        self._insist(lambda: self._journal.finish(n, state, reason, moved=moved))
+        self.insist(lambda: self._journal.finish(n, state, reason, moved=moved))
 
-    def _insist(self, write: Callable[[], _T]) -> _T:
+    def insist(self, act: Callable[[], _T]) -> _T:
+        """Read or write the journal, tried until the disk answers. StoppedError as in `add`."""
         while True:
             try:
-                result = write()
+                result = act()
             except JournalStuckError as error:
                 if not self.journal_problem:
                     log.error("%s", error)

@@ -8,14 +8,16 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+import statistics
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sorter.errors import JournalError
-from sorter.station.journal import path_of
+from sorter.station.cells import path_of
 from sorter.station.pulse import live_path
 from sorter.station.schema import VERSION
 
@@ -39,14 +41,38 @@ COLUMNS = (
 )
 """What an exported row holds, in this order; times are ISO 8601 UTC."""
 
+_TOTALS = "SELECT bin, state, items FROM totals WHERE items > 0"
+_COUNTED = "SELECT bin, state, count(*) FROM items GROUP BY bin, state"
+_TOTALS_SINCE = 2
+
 _TIMES = frozenset({"arrived_at", "decided_at", "sent_at", "done_at"})
+
+
+RECENT = 200
+"""Items that the pace is taken from, the newest."""
+
+MINUTE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How quick the newest items were: medians and the slowest, in seconds.
+
+    `per_minute` counts records of the last minute (at most `RECENT`). `respond` is from arrival to
+    the command, `move` from the command to the end; None where nothing moved lately.
+    """
+
+    per_minute: int
+    respond: tuple[float, float] | None
+    move: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """A journal at a glance. `live` is what the running station says of itself, None if none runs.
 
-    `counts` maps (bin key, state) to a number of items; `last` holds rows, newest first.
+    `counts` maps (bin key, state) to a number of items; `last` holds rows, newest first. `silent_s`
+    is how long ago the running station last spoke.
     """
 
     sid: str
@@ -56,19 +82,32 @@ class Summary:
     starts: int
     unclean: int
     live: dict[str, Any] | None
+    silent_s: float
+    pace: Pace
 
 
-def summarise(journal: Path, *, last: int = 10) -> Summary:
-    """Read the totals and the `last` newest items. Raises JournalError."""
+def summarise(journal: Path, *, last: int = 10, wall: Callable[[], float] = time.time) -> Summary:
+    """Read the totals, the pace and the `last` newest items. Raises JournalError."""
     with _open(journal) as db:
-        (sid,) = db.execute("SELECT value FROM meta WHERE key = 'sid'").fetchone()
-        counted = db.execute("SELECT bin, state, count(*) FROM items GROUP BY bin, state")
+        (sid,) = _first(db, "SELECT value FROM meta WHERE key = 'sid'", journal)
+        (version,) = _first(db, "PRAGMA user_version", journal)
+        counted = db.execute(_TOTALS if version >= _TOTALS_SINCE else _COUNTED)
         counts = {(str(b), str(s)): int(n) for b, s, n in counted}
-        starts, stopped = db.execute("SELECT count(*), count(stopped_at) FROM starts").fetchone()
+        starts, stopped = _first(db, "SELECT count(*), count(stopped_at) FROM starts", journal)
         live = _live(journal)
         rows = list(_rows(db, "ORDER BY n DESC LIMIT ?", (last,)))
-    unclean = int(starts) - int(stopped) - (1 if live else 0)
-    return Summary(str(sid), sum(counts.values()), counts, rows, int(starts), max(0, unclean), live)
+        pace = _pace(db, wall())
+    return Summary(
+        sid=str(sid),
+        items=sum(counts.values()),
+        counts=counts,
+        last=rows,
+        starts=int(starts),
+        unclean=max(0, int(starts) - int(stopped) - (1 if live else 0)),
+        live=live,
+        silent_s=max(0.0, wall() - float(live["at"])) if live else 0.0,
+        pace=pace,
+    )
 
 
 def read_items(journal: Path) -> Iterator[dict[str, Any]]:
@@ -101,6 +140,29 @@ def _open(journal: Path) -> Iterator[sqlite3.Connection]:
         db.close()
 
 
+def _first(db: sqlite3.Connection, sql: str, journal: Path) -> tuple[Any, ...]:
+    row = db.execute(sql).fetchone()
+    if row is None:
+        raise JournalError(f"{journal}: has lost its id; the station will set it aside")
+    return tuple(row)
+
+
+def _pace(db: sqlite3.Connection, now: float) -> Pace:
+    rows = db.execute(
+        "SELECT arrived_at, sent_at, done_at FROM items ORDER BY n DESC LIMIT ?", (RECENT,)
+    ).fetchall()
+    sent = [(a, s, d) for a, s, d in rows if s is not None and d is not None]
+    return Pace(
+        per_minute=sum(1 for _, _, d in rows if d is not None and now - d <= MINUTE_S),
+        respond=_middle_and_worst([s - a for a, s, _ in sent]),
+        move=_middle_and_worst([d - s for _, s, d in sent]),
+    )
+
+
+def _middle_and_worst(seconds: list[float]) -> tuple[float, float] | None:
+    return (statistics.median(seconds), max(seconds)) if seconds else None
+
+
 def _rows(
     db: sqlite3.Connection, tail: str, values: tuple[object, ...]
 ) -> Iterator[dict[str, Any]]:
@@ -127,7 +189,7 @@ def _live(journal: Path) -> dict[str, Any] | None:
     """The running station's own words; None where the file is stale or its process is gone."""
     try:
         found = json.loads(live_path(journal).read_text(encoding="utf-8"))
-        pid = int(found["pid"])
+        pid, _ = int(found["pid"]), float(found["at"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if Path(f"/proc/{pid}").exists() else None

@@ -10,16 +10,25 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sorter import __version__
 from sorter.domain import Bin, Decision, ItemState
 from sorter.errors import JournalError
+from sorter.station.cells import identity_cell, one_line, path_of, stored
 from sorter.station.picture import Picture
 from sorter.station.reserve import Reserve
 from sorter.station.settle import Identity
+
+NEWEST_SAME_NAME = 8
+"""A file that lies there now is among the newest records of its name; a camera may use one name
+for years, and reading all of them would take longer every day."""
+
+NEWEST_SAME_BYTES = 1_000
+"""Likewise for a camera that sends one frozen frame under ever new names."""
 
 MAX_N = 4_000_000_000
 """Numbers are 32 bits on the wire; past this a new journal (and sid) begins."""
@@ -41,17 +50,11 @@ class Row:
     boot: str
 
 
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """An earlier record of the same bytes."""
-
-    n: int
-    path: Path
-    state: ItemState
-
-
 class Journal:
-    """An open journal. `warnings` says, once, what was found wrong while opening."""
+    """An open journal. `warnings` says, once, what was found wrong while opening.
+
+    `starts` is how often it was opened, this time included.
+    """
 
     def __init__(
         self,
@@ -74,40 +77,47 @@ class Journal:
         (self.sid,) = db.execute("SELECT value FROM meta WHERE key = 'sid'").fetchone()
         started = "INSERT INTO starts (started_at, version) VALUES (?, ?)"
         self._start = self._write(started, (wall(), __version__), urgent=True).lastrowid
+        self.starts = int(self._fetch("SELECT count(*) FROM starts")[0][0])
         self._reserve.take()
 
     @property
     def next_n(self) -> int:
         """The number that the next item will get."""
-        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'items'").fetchone()
-        return int(row[0]) + 1 if row else 1
-
-    @property
-    def starts(self) -> int:
-        """How often this journal was opened, this time included."""
-        return int(self._db.execute("SELECT count(*) FROM starts").fetchone()[0])
+        rows = self._fetch("SELECT seq FROM sqlite_sequence WHERE name = 'items'")
+        return int(rows[0][0]) + 1 if rows else 1
 
     def recorded(self, path: Path, identity: Identity) -> bool:
-        """True where the journal has this very file: the same path and the same identity."""
-        rows = self._db.execute("SELECT identity FROM items WHERE path = ?", (_stored(path),))
-        wanted = _identity(identity)
+        """True where the journal has this very file: the same path and the same identity.
+
+        Where the disk does not answer the file counts as new: `same` finds its bytes again.
+        """
+        try:
+            rows = self._fetch(
+                "SELECT identity FROM items WHERE path = ? ORDER BY n DESC LIMIT ?",
+                (stored(path), NEWEST_SAME_NAME),
+            )
+        except JournalStuckError:
+            return False
+        wanted = identity_cell(identity)
         return any(found == wanted for (found,) in rows)
 
     def same(self, path: Path, sha256: str) -> int | None:
         """The number of the record of these bytes at this path, if there is one."""
-        row = self._db.execute(
-            "SELECT n FROM items WHERE sha256 = ? AND path = ? LIMIT 1", (sha256, _stored(path))
-        ).fetchone()
-        return int(row[0]) if row else None
+        rows = self._fetch(
+            "SELECT n FROM (SELECT n, path FROM items INDEXED BY items_sha256 WHERE sha256 = ?"
+            " ORDER BY n DESC LIMIT ?) WHERE path = ? LIMIT 1",
+            (sha256, NEWEST_SAME_BYTES, stored(path)),
+        )
+        return int(rows[0][0]) if rows else None
 
-    def twin(self, sha256: str) -> Twin | None:
-        """The first record of these bytes under any path, broken ones left aside."""
-        row = self._db.execute(
-            "SELECT n, path, state FROM items WHERE sha256 = ? AND state NOT IN (?, ?)"
+    def twin(self, sha256: str) -> int | None:
+        """The number of the first record of these bytes under any path, broken ones left aside."""
+        rows = self._fetch(
+            "SELECT n FROM items WHERE sha256 = ? AND state NOT IN (?, ?)"
             " ORDER BY n LIMIT 1",
             (sha256, ItemState.REJECTED, ItemState.DUPLICATE),
-        ).fetchone()
-        return Twin(int(row[0]), path_of(row[1]), ItemState(row[2])) if row else None
+        )
+        return int(rows[0][0]) if rows else None
 
     def add(
         self,
@@ -134,9 +144,9 @@ class Journal:
             " confidence, bin_confidence, reason, arrived_at, decided_at, sent_at, done_at,"
             " boot, model) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                _stored(picture.path),
+                stored(picture.path),
                 picture.sha256,
-                _identity(picture.identity),
+                identity_cell(picture.identity),
                 state,
                 decision.label.name if decision else "",
                 decision.label.code if decision else "",
@@ -144,7 +154,7 @@ class Journal:
                 target.number if target else None,
                 decision.confidence if decision else None,
                 decision.bin_confidence if decision else None,
-                _clean(reason),
+                one_line(reason),
                 picture.arrived_at,
                 now if decision else None,
                 now if state is ItemState.SENT else None,
@@ -194,25 +204,42 @@ class Journal:
             " reason = CASE WHEN ? = '' THEN reason ELSE ? END,"
             " sent_at = CASE WHEN ? THEN sent_at ELSE NULL END"
             " WHERE n = ? AND state IN ('ARRIVED', 'DECIDED', 'SENT')",
-            (state, self._wall(), _clean(reason), _clean(reason), moved, n),
+            (state, self._wall(), one_line(reason), one_line(reason), moved, n),
             urgent=True,
         )
 
     def unfinished(self) -> list[Row]:
         """Rows without a terminal record, oldest first."""
-        rows = self._db.execute(
+        rows = self._fetch(
             "SELECT n, path, sha256, state, bin_number, boot FROM items"
             " WHERE state IN ('ARRIVED', 'DECIDED', 'SENT') ORDER BY n"
         )
         return [Row(n, path_of(p), sha, ItemState(s), b, boot) for n, p, sha, s, b, boot in rows]
 
-    def prune(self, before: float, *, batch: int = 200) -> int:
-        """Delete at most `batch` terminal rows done before Unix time `before`; how many went."""
-        return self._write(
-            "DELETE FROM items WHERE n IN (SELECT n FROM items WHERE done_at < ? AND state"
-            " NOT IN ('ARRIVED', 'DECIDED', 'SENT') ORDER BY n LIMIT ?)",
-            (before, batch),
-        ).rowcount
+    def done_before(self, before: float, *, after: int, limit: int) -> list[tuple[int, Path]]:
+        """Number and path of the next terminal records above number `after`, at most `limit`.
+
+        Ends before the first that was done at Unix time `before` or later, or is still open.
+        """
+        rows = self._fetch(
+            "SELECT n, path, state, done_at FROM items WHERE n > ? ORDER BY n LIMIT ?",
+            (after, limit),
+        )
+        old: list[tuple[int, Path]] = []
+        for n, path, state, done_at in rows:
+            if not ItemState(state).is_terminal or done_at is None or done_at >= before:
+                break
+            old.append((n, path_of(path)))
+        return old
+
+    def forget(self, numbers: Sequence[int]) -> None:
+        """Delete terminal records; their numbers stay used. Raises JournalStuckError."""
+        marks = ", ".join("?" * len(numbers))
+        self._write(
+            f"DELETE FROM items WHERE n IN ({marks})"
+            " AND state NOT IN ('ARRIVED', 'DECIDED', 'SENT')",
+            tuple(numbers),
+        )
 
     def close(self) -> None:
         """Note a clean stop, fold the log back into the file, let the lock go."""
@@ -225,6 +252,13 @@ class Journal:
     def _change(self, sql: str, values: tuple[object, ...], *, urgent: bool = False) -> None:
         if self._write(sql, values, urgent=urgent).rowcount != 1:
             raise RuntimeError(f"journal: no such open row: {sql.split(' WHERE ')[-1]} {values}")
+
+    def _fetch(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            kind = JournalStuckError if _is_stuck(error) else JournalError
+            raise kind(f"{self.path}: cannot read the journal: {error}; check the disk") from error
 
     def _write(
         self, sql: str, values: tuple[object, ...], *, urgent: bool = False
@@ -258,28 +292,3 @@ def _is_stuck(error: sqlite3.Error) -> bool:
         sqlite3.SQLITE_CANTOPEN,
         sqlite3.SQLITE_NOMEM,
     )
-
-
-def _stored(path: Path) -> str | bytes:
-    """A path as SQLite can hold it: text, or the raw bytes of a name that is no UTF-8."""
-    text = str(path)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return text
-
-
-def path_of(stored: str | bytes) -> Path:
-    """The path behind what `items.path` holds."""
-    return Path(os.fsdecode(stored))
-
-
-def _identity(identity: Identity) -> str:
-    return f"{identity.inode}:{identity.size}:{identity.mtime_ns}:{identity.ctime_ns}"
-
-
-def _clean(text: str) -> str:
-    """One line that any column can hold."""
-    line = " ".join(text.split())
-    return line.encode("utf-8", "backslashreplace").decode("utf-8")[:500]

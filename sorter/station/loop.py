@@ -20,6 +20,7 @@ from sorter.station.parts import Parts
 from sorter.station.picture import Picture
 from sorter.station.pulse import Situation
 from sorter.station.record import Record
+from sorter.station.retention import Retention
 from sorter.station.settings import Settings
 from sorter.station.swap import self_test
 
@@ -51,6 +52,7 @@ class Station:
         self._model = parts.model
         self._burst = Burst(settings.burst_s)
         self._stopping = False
+        self._retention = Retention(parts.journal)
         self._next_prune = 0.0
         self._dispatcher = Dispatcher(
             parts.journal,
@@ -130,7 +132,8 @@ class Station:
         if picture.unreadable:
             self._record(picture, ItemState.REJECTED, reason=picture.unreadable)
             return
-        again = self._parts.journal.same(picture.path, picture.sha256)
+        journal, sha256 = self._parts.journal, picture.sha256
+        again = self._dispatcher.insist(lambda: journal.same(picture.path, sha256))
         if again is not None:
             log.info("n=%d seen again, nothing to do", again)
             return
@@ -142,9 +145,9 @@ class Station:
                 return
             self._record(picture, ItemState.REJECTED, reason=str(error))
             return
-        twin = self._parts.journal.twin(picture.sha256)
+        twin = self._dispatcher.insist(lambda: journal.twin(sha256))
         if twin is not None:
-            self._record(picture, ItemState.DUPLICATE, reason=f"same bytes as n={twin.n}")
+            self._record(picture, ItemState.DUPLICATE, reason=f"same bytes as n={twin}")
             return
         if self._settings.burst_s > 0 and not picture.backlog:
             self._gather(picture, prediction)
@@ -250,13 +253,14 @@ class Station:
     def _prune(self, *, idle: bool) -> None:
         """Let old records go, a few at a time and only while nothing else is to do."""
         now = self._clock()
-        if not idle or now < self._next_prune or self._dispatcher.journal_problem:
+        trouble = self._dispatcher.journal_problem or self._parts.watcher.problem
+        # While the folder is away its pictures only seem to be gone.
+        if not idle or now < self._next_prune or trouble:
             return
-        gone = 0
+        more = False
         with contextlib.suppress(JournalError):
-            gone = self._parts.journal.prune(self._wall() - self._settings.keep_s)
-        # More may be waiting: go on at the next idle moment.
-        self._next_prune = now + (1.0 if gone else PRUNE_EVERY_S)
+            more = self._retention.step(self._wall() - self._settings.keep_s)
+        self._next_prune = now + (1.0 if more else PRUNE_EVERY_S)
 
     def _pause(self, seconds: float) -> None:
         """Wait inside an item without losing the pulse; a stop cuts it short."""
