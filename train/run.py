@@ -153,7 +153,9 @@ class _Run:
             pool=self.config.pool,
             dropout=self.config.dropout,
         )
-        line = load_start(network, self.config.network, self.config.init, self.paths.cache)
+        codes = [item.code for item in self.taxonomy.items]
+        name, init, cache = self.config.network, self.config.init, self.paths.cache
+        line = load_start(network, name, init, cache, codes=codes, say=self.say)
         self.say(line)
         self.origin = line.removeprefix("start: ")
         self.start = {k: v.clone() for k, v in network.state_dict().items()}

