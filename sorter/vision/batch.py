@@ -11,12 +11,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sorter.domain import Outcome, Policy, Prediction, Status
 from sorter.errors import ImageError
-from sorter.vision import images
+from sorter.vision import images, thumbnail
 from sorter.vision.bundle import Bundle
 from sorter.vision.classifier import Classifier
 from sorter.vision.compiled import default_cache_dir
@@ -32,6 +36,14 @@ WORKERS_A_CORE = 2
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A picture that is no file: `pixels` (height, width, 3) RGB, and what stands as its path."""
+
+    path: Path
+    pixels: NDArray[np.uint8]
 
 
 def classify(
@@ -65,13 +77,25 @@ def classify_rest(
     policy: Policy | None = None,
     jobs: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
+    thumbnails: bool = False,
 ) -> Generator[Outcome | T, None, None]:
-    """As `classify`; an item that is no Path is passed through in its place, as it is."""
+    """As `classify`; an item that is no Path is passed through in its place, as it is.
+
+    With `thumbnails`, every picture's Outcome carries one.
+    """
     cores = jobs or usable_cores()
     classifier = open_classifier(bundle, precision=precision, cores=cores)
     rule = policy or bundle.policy
     workers = workers_for(jobs)
-    return run(items, classifier, bundle, policy=rule, workers=workers, max_pixels=max_pixels)
+    return run(
+        items,
+        classifier,
+        bundle,
+        policy=rule,
+        workers=workers,
+        max_pixels=max_pixels,
+        thumbnails=thumbnails,
+    )
 
 
 def open_classifier(bundle: Bundle, *, precision: str, cores: int) -> Classifier:
@@ -87,18 +111,21 @@ def workers_for(jobs: int | None) -> int:
 
 
 def run(
-    items: Iterable[Path | T],
+    items: Iterable[Path | Frame | T],
     classifier: Classifier,
     bundle: Bundle,
     *,
     policy: Policy,
     workers: int,
     max_pixels: int = images.MAX_PIXELS,
+    thumbnails: bool = False,
 ) -> Generator[Outcome | T, None, None]:
-    """As `classify_rest`, with a classifier that is there already."""
+    """As `classify_rest`, with a classifier that is there already; a Frame is worked on too."""
 
-    def work(path: Path) -> Outcome:
-        return classify_one(path, classifier, bundle, policy, max_pixels=max_pixels)
+    def work(source: Path | Frame) -> Outcome:
+        return classify_one(
+            source, classifier, bundle, policy, max_pixels=max_pixels, thumbnails=thumbnails
+        )
 
     return _in_order(items, work, workers)
 
@@ -114,9 +141,9 @@ def predict(
     """What the network says of each of `paths`, undecided, in order; an error as a value."""
     classifier = open_classifier(bundle, precision=precision, cores=jobs or usable_cores())
 
-    def work(path: Path) -> Prediction | ImageError:
+    def work(source: Path | Frame) -> Prediction | ImageError:
         try:
-            picture = images.load(path, bundle.size_px, max_pixels=max_pixels)
+            picture = _open(source, bundle.size_px, max_pixels)
         except ImageError as error:
             return error
         return _ask(classifier, picture)
@@ -126,12 +153,19 @@ def predict(
 
 
 def classify_one(
-    path: Path, classifier: Classifier, bundle: Bundle, policy: Policy, *, max_pixels: int
+    source: Path | Frame,
+    classifier: Classifier,
+    bundle: Bundle,
+    policy: Policy,
+    *,
+    max_pixels: int,
+    thumbnails: bool = False,
 ) -> Outcome:
-    """One file, from bytes to Outcome, in the calling thread."""
+    """One picture, from bytes or pixels to Outcome, in the calling thread."""
+    path = source.path if isinstance(source, Frame) else source
     begun = time.perf_counter()
     try:
-        picture = images.load(path, bundle.size_px, max_pixels=max_pixels)
+        picture = _open(source, bundle.size_px, max_pixels)
     except ImageError as error:
         elapsed_ms = (time.perf_counter() - begun) * 1000
         return Outcome(path=path, status=Status.ERROR, elapsed_ms=elapsed_ms, error=str(error))
@@ -143,7 +177,14 @@ def classify_one(
         width_px=picture.width_px,
         height_px=picture.height_px,
         elapsed_ms=(time.perf_counter() - begun) * 1000,
+        thumbnail=thumbnail.draw(picture) if thumbnails else b"",
     )
+
+
+def _open(source: Path | Frame, size_px: int, max_pixels: int) -> images.Picture:
+    if isinstance(source, Frame):
+        return images.from_array(source.pixels, size_px)
+    return images.load(source, size_px, max_pixels=max_pixels)
 
 
 def _ask(classifier: Classifier, picture: images.Picture) -> Prediction:
@@ -152,14 +193,14 @@ def _ask(classifier: Classifier, picture: images.Picture) -> Prediction:
 
 
 def _in_order(
-    items: Iterable[Path | T], work: Callable[[Path], R], workers: int
+    items: Iterable[Path | Frame | T], work: Callable[[Path | Frame], R], workers: int
 ) -> Generator[R | T, None, None]:
     """Run `work` on `workers` threads; results in the order of `items`, at most a window ahead."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="sorter-batch")
     waiting: deque[Future[R] | T] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(work, item) if isinstance(item, Path) else item)
+            waiting.append(pool.submit(work, item) if isinstance(item, Path | Frame) else item)
             # Give back what is ready; wait only once the window is full.
             while waiting and (len(waiting) >= WINDOW * workers or _is_ready(waiting[0])):
                 first = waiting.popleft()
