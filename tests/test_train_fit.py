@@ -98,6 +98,17 @@ def test_stopped_at_any_step_and_resumed_is_never_stopped(corpus: Corpus, tmp_pa
         assert same(whole, resumed), f"stopped after {looks} steps"
 
 
+def test_frozen_blocks_keep_their_weights_and_the_rest_learns(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    settings = {"freeze_norm": True, "freeze_blocks": 2, "epochs": 1, "ema": 0.0}
+    end = train(corpus, tmp_path / "run", tmp_path, stop=Interrupt(), resume=False, **settings)
+    start = checkpoint.load(tmp_path / "run" / "last.pt")["start"]
+    changed = {name for name in end if not torch.equal(start[name], end[name])}
+    assert not any(name.startswith(("backbone.0.", "backbone.1.")) for name in changed)
+    assert {"backbone.2.0.weight", "hidden.2.weight", "head.weight"} <= changed
+
+
 def test_resume_with_other_settings_is_refused(corpus: Corpus, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     with pytest.raises(KeyboardInterrupt):

@@ -72,6 +72,7 @@ class Config:
     step_every: int = 10
     clip: float = 1.0
     freeze_norm: bool = True
+    freeze_blocks: int = 0  # this many from the input on keep their start weights
     label_smoothing: float = 0.05
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -143,6 +144,8 @@ class Config:
             side = getattr(self, name)
             if side and not 16 <= side <= 1024:
                 raise UsageError(f"{name} is {side}; it goes from 16 to 1024")
+        if self.freeze_blocks < 0:
+            raise UsageError(f"freeze_blocks is {self.freeze_blocks}; use 0 for none, or more")
         if self.folds_run < 0:
             raise UsageError(f"folds_run is {self.folds_run}; use 1 or more, or 0 for all")
         if self.folds == 1 or self.folds < 0:
@@ -199,9 +202,9 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "stage": "full",
         "init": "none",
         "batch": 32,
-        "epochs": 30,
+        "epochs": 60,
         "lr": 1e-3,
-        "schedule": "constant",
+        "schedule": "cosine",
         "optimizer": "adam",
         "augment": "paper",
         "layer_decay": 1.0,

@@ -34,6 +34,8 @@ from train.targets import Targets, Teacher, make_targets, mix
 from train.update import Say, Weights, follow, make_optimizer, pull, step
 
 _EVAL_BATCH = 64
+_GLANCE = 400
+"""Pictures, about, that show how a training goes whose last weights are taken anyway."""
 
 
 @dataclass
@@ -125,7 +127,8 @@ def fit(
         row = {"epoch": state.epoch + 1.0, "loss": state.loss_sum / per_epoch}
         row["rate"] = float(optimizer.param_groups[0]["lr"])
         row["pictures_per_s"] = config.batch * (per_epoch - first) / (time.perf_counter() - begun)
-        row |= _judge(network, candidate, job, machine)
+        last_one = state.epoch + 1 == config.epochs
+        row |= _judge(network, candidate, job, machine, whole=last_one or config.select == "best")
         state.history.append(row)
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         better = row.get("val_top1", 0.0) >= state.best
@@ -205,9 +208,16 @@ def _candidate(
     return {k: v.detach().clone() for k, v in interpolate(start, tuned, share).items()}
 
 
-def _judge(network: Network, candidate: Weights, job: Job, machine: Machine) -> dict[str, float]:
-    """Validation accuracy of the candidate; the network keeps its own weights."""
+def _judge(
+    network: Network, candidate: Weights, job: Job, machine: Machine, *, whole: bool
+) -> dict[str, float]:
+    """Validation accuracy of the candidate; the network keeps its own weights.
+
+    Where nothing is chosen by it, pictures spread over all of them do.
+    """
     val = job.val[job.corpus.labels[job.val] != UNKNOWN]
+    if not whole:
+        val = val[:: max(1, len(val) // _GLANCE)]
     if not len(val):
         return {}
     own = {k: v.detach().clone() for k, v in network.state_dict().items()}

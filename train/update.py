@@ -71,10 +71,12 @@ def make_optimizer(network: Network, config: Config) -> torch.optim.Optimizer:
     """One rate a block, smaller towards the input; norms and biases do not decay."""
     blocks: Sequence[Any] = [*network.blocks(), network.head]
     groups = []
+    for block in blocks[: min(config.freeze_blocks, len(blocks) - 1)]:
+        block.requires_grad_(False)  # no backward pass comes this far: most of its cost is here
     for depth, block in enumerate(reversed(blocks)):
         scale = config.head_lr_scale if depth == 0 else config.layer_decay**depth
         for decays in (True, False):
-            params = [p for p in block.parameters() if (p.ndim > 1) is decays]
+            params = [p for p in block.parameters() if p.requires_grad and (p.ndim > 1) is decays]
             if params:
                 decay = config.weight_decay if decays else 0.0
                 groups.append({"params": params, "weight_decay": decay, "scale": scale})
