@@ -12,7 +12,7 @@ import io
 import os
 from pathlib import Path
 
-from sorter.domain import Outcome, Status
+from sorter.domain import Decision, Outcome, Status, Taxonomy
 from sorter.report.rows import RowFile
 from sorter.report.text import escape, unescape
 
@@ -73,6 +73,25 @@ def read_row(line: str) -> tuple[str, bool] | None:
     if len(cells) != len(COLUMNS) or cells[1] not in list(Status):
         return None
     return uncell(cells[0]), cells[1] != Status.ERROR.value
+
+
+def read_outcome(line: str, taxonomy: Taxonomy) -> Outcome | None:
+    """The outcome of a finished row; None for a class that is none of the taxonomy's, or no row.
+
+    The reason and what came second are not in the columns, or not exactly; they come back empty.
+    """
+    cells = next(csv.reader([line]), [])
+    try:
+        item = taxonomy.find(uncell(cells[3]))
+        if item is None:
+            return None
+        status = Status(cells[1])
+        decision = Decision(status, item, float(cells[4]), taxonomy.bin_of(item), float(cells[6]))
+        width, height = (int(text or 0) for text in cells[8:10])
+        path = Path(uncell(cells[0]))
+        return Outcome(path, status, decision, width, height, float(cells[10]))
+    except (IndexError, ValueError):  # somebody's hand was in the file
+        return None
 
 
 def cell(text: str) -> str:

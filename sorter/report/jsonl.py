@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from sorter.domain import Outcome, Status
+from sorter.domain import Decision, Outcome, Status, Taxonomy
 from sorter.report.rows import RowFile
 
 
@@ -68,3 +68,19 @@ def read_row(line: str) -> tuple[str, bool] | None:
     if status not in list(Status):
         return None
     return row["path"], status != Status.ERROR.value
+
+
+def read_outcome(line: str, taxonomy: Taxonomy) -> Outcome | None:
+    """The outcome of a finished row, as `csv.read_outcome`."""
+    row = json.loads(line)
+    try:
+        item = taxonomy.find(row["code"])
+        if item is None:
+            return None
+        status = Status(row["status"])
+        sure, bin_sure = float(row["confidence"]), float(row["bin_confidence"])
+        decision = Decision(status, item, sure, taxonomy.bin_of(item), bin_sure)
+        width, height = int(row["width"]), int(row["height"])
+        return Outcome(Path(row["path"]), status, decision, width, height, float(row["ms"]))
+    except (AttributeError, KeyError, TypeError, ValueError):  # somebody's hand was in the file
+        return None

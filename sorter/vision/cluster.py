@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from sorter.domain import Outcome, Policy, Prediction, Status
 from sorter.errors import EnvironmentFault, ImageError, MissingExtraError, ModelError
-from sorter.vision import images, remote
+from sorter.vision import images, remote, thumbnail
 from sorter.vision.batch import classify_one
 from sorter.vision.bundle import MODEL_FILES, Bundle, open_bundle
 from sorter.vision.classifier import Classifier
@@ -46,6 +46,7 @@ def classify_rest(
     policy: Policy | None = None,
     jobs: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
+    thumbnails: bool = False,
 ) -> Generator[Outcome | T, None, None]:
     """One Outcome for each Path of `items`, in order; anything else passes through in its place.
 
@@ -66,6 +67,7 @@ def classify_rest(
             precision,
             policy or bundle.policy,
             max_pixels,
+            thumbnails,
             sources,
         )
         for done, outcome in enumerate(_run(ray, table, job, actors)):
@@ -88,10 +90,12 @@ class _Job:
         precision: str,
         policy: Policy,
         max_pixels: int,
+        thumbnails: bool,
         sources: list[remote.Source],
     ) -> None:
         self.weights, self.digest, self.precision = weights, digest, precision
         self.policy, self.max_pixels, self.sources = policy, max_pixels, sources
+        self.thumbnails = thumbnails
 
 
 class _Worker:
@@ -124,7 +128,12 @@ class _Worker:
         if source < 0:
             path = Path(os.fsdecode(name))
             return classify_one(
-                path, self._classifier, self._bundle, job.policy, max_pixels=job.max_pixels
+                path,
+                self._classifier,
+                self._bundle,
+                job.policy,
+                max_pixels=job.max_pixels,
+                thumbnails=job.thumbnails,
             )
         path = remote.address(os.fsdecode(name))
         begun = time.perf_counter()
@@ -144,6 +153,7 @@ class _Worker:
             width_px=picture.width_px,
             height_px=picture.height_px,
             elapsed_ms=(time.perf_counter() - begun) * 1000,
+            thumbnail=thumbnail.draw(picture) if job.thumbnails else b"",
         )
 
 

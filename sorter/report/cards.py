@@ -1,0 +1,105 @@
+"""What a contact sheet says of each picture: outcomes of a batch, mistakes of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sorter.domain import Bin, Item, Outcome, Status, Taxonomy
+from sorter.report import words
+from sorter.report.html import Card, ContactSheet
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A picture whose label is wrong: the `truth`, None for none of the classes, and the answer.
+
+    `confidence` is what the decision was made by. `unsure`: nothing would have moved for it. `by`
+    names who made the mistake, where several were asked.
+    """
+
+    path: Path
+    truth: Item | None
+    called: Item
+    confidence: float
+    unsure: bool = False
+    by: str = ""
+
+
+class OutcomeSheet(ContactSheet):
+    """Outcomes by bin, unsure and errors first; in each section the least sure come first."""
+
+    def __init__(self, path: Path, taxonomy: Taxonomy, *, lang: str = "en") -> None:
+        say = words.of(lang)
+        self._say, self._zh = say, lang == "zh"
+        self._place = {b.key: 2 + i for i, b in enumerate(taxonomy.bins)}
+        sections = [say["unsure"], say["errors"], *(_name(b, self._zh) for b in taxonomy.bins)]
+        super().__init__(path, title=say["outcomes"], sections=sections, lang=lang)
+
+    def show(self, outcome: Outcome, *, linked: bool = True) -> None:
+        """Put one outcome where it belongs."""
+        decision = outcome.decision
+        if decision is None:
+            title = self._say["error"]
+            self.add(Card(outcome.path, 1, title, outcome.error, linked=linked))
+            return
+        section, detail = self._place[decision.bin.key], ""
+        if outcome.status is Status.UNSURE:
+            section, detail = 0, _name(decision.bin, self._zh)
+            if decision.reason:
+                detail += f", {self._say[decision.reason]}"
+        self.add(
+            Card(
+                outcome.path,
+                section,
+                _name(decision.label, self._zh),
+                detail,
+                confidence=decision.bin_confidence,
+                rank=decision.bin_confidence,
+                thumbnail=outcome.thumbnail,
+                linked=linked,
+            )
+        )
+
+
+class MistakeSheet(ContactSheet):
+    """Mistakes by what they cost; in each section the surest come first."""
+
+    _SECTIONS = ("wrong bin", "unknown sorted", "left unsure", "wrong label", "errors")
+
+    def __init__(self, path: Path, *, title: str = "", lang: str = "en") -> None:
+        say = words.of(lang)
+        self._say, self._zh = say, lang == "zh"
+        sections = [say[name] for name in self._SECTIONS]
+        super().__init__(path, title=title or say["mistakes"], sections=sections, lang=lang)
+
+    def show(self, mistake: Mistake, thumbnail: bytes) -> None:
+        """Put one mistake where it belongs."""
+        truth, called = mistake.truth, mistake.called
+        if mistake.unsure:
+            section = "left unsure"
+        elif truth is None:
+            section = "unknown sorted"
+        else:
+            section = "wrong bin" if truth.bin != called.bin else "wrong label"
+        is_ = self._say["unknown"] if truth is None else _name(truth, self._zh)
+        self.add(
+            Card(
+                mistake.path,
+                self._SECTIONS.index(section),
+                f"{is_} → {_name(called, self._zh)}",
+                mistake.by,
+                confidence=mistake.confidence,
+                rank=-mistake.confidence,
+                thumbnail=thumbnail,
+            )
+        )
+
+    def show_error(self, path: Path, why: str) -> None:
+        """Put a picture that could not be judged where it belongs."""
+        section = self._SECTIONS.index("errors")
+        self.add(Card(path, section, self._say["error"], why))
+
+
+def _name(named: Item | Bin, zh: bool) -> str:
+    return named.name_zh if zh else named.name
