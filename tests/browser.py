@@ -27,6 +27,8 @@ KEYS = {
     "Tab": (9, ""),
     "Escape": (27, ""),
     "Backspace": (8, ""),
+    "ArrowLeft": (37, ""),
+    "ArrowRight": (39, ""),
     "ArrowDown": (40, ""),
     "ArrowUp": (38, ""),
     " ": (32, " "),

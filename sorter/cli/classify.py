@@ -6,20 +6,17 @@ Parses, wires vision to report, and prints; decides nothing about pictures or ro
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, redirect_stdout
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from sorter.cli.reports import Formatter, Kept, Reports, Wanted
 from sorter.domain import Outcome
-from sorter.errors import FolderError, UsageError
-
-if TYPE_CHECKING:
-    from sorter.report.rows import RowFile
+from sorter.errors import FolderError, ImageError, UsageError
+from sorter.report.text import escape
 
 
 class Precision(StrEnum):
@@ -41,17 +38,6 @@ class Language(StrEnum):
 
     EN = "en"
     ZH = "zh"
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A path whose row an earlier run finished, and its line in each report."""
-
-    path: Path
-    lines: tuple[str, ...]
-
-
-Formatter = Callable[[Outcome], str]
 
 
 def _given(text: str) -> Path:
@@ -88,6 +74,17 @@ def classify(
         Path | None,
         typer.Option("--parquet", metavar="F", help="Write a Parquet file (needs sorter[ray])."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="F", help="Write a contact sheet: one page, by bin."),
+    ] = None,
+    sort_into: Annotated[
+        Path | None,
+        typer.Option("--sort-into", metavar="DIR", help="Copy pictures to DIR/<bin>/<label>/."),
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="With --sort-into: hard links instead of copies.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")] = False,
     recursive: Annotated[
         bool, typer.Option("--recursive/--flat", help="Look into folders inside folders.")
@@ -142,8 +139,9 @@ def classify(
 ) -> None:
     """Classify pictures: a row for every file that looks like one, failures included.
 
-    Rows come in the order of their paths. Without --csv, --jsonl or --json they are printed.
+    Rows come in the order of their paths. Without a report or --sort-into they are printed.
     Files and folders whose names start with a dot, and links to folders, are skipped.
+    --sort-into moves and overwrites nothing; DIR/filed.csv says where each file came from.
     Exit code 1: done, but some pictures could not be read.
 
     Example: sorter classify photos/ --csv out.csv --resume
@@ -156,18 +154,23 @@ def classify(
                 raise UsageError(f"{_shown(path)}: a URL needs --engine ray")
         elif not path.exists() and not path.is_symlink():
             raise FolderError(f"{_shown(path)}: no such file or folder")
-    if resume and csv is None and jsonl is None:
-        raise UsageError("--resume needs a report to go on with: --csv F or --jsonl F")
-    if resume and parquet is not None:
-        raise UsageError("--resume cannot go on with a Parquet file; use --csv or --jsonl")
-    files = [file.absolute() for file in (csv, jsonl, parquet) if file is not None]
-    if len(files) > len(set(files)):
-        raise UsageError(f"{_shown(files[0])}: each report needs a file of its own")
+    wanted = Wanted(
+        read_from=[path for path in paths if not isinstance(path, Address)],
+        urls=any(isinstance(path, Address) for path in paths),
+        csv=csv,
+        jsonl=jsonl,
+        parquet=parquet,
+        html=html,
+        sort_into=sort_into,
+        link=link,
+        resume=resume,
+        lang=lang,
+    )
+    wanted.check()
 
     from dataclasses import replace
 
     from sorter.cli.tally import Tally
-    from sorter.report import csv as csv_report
     from sorter.report import jsonl as jsonl_report
     from sorter.vision import batch, images
     from sorter.vision.bundle import default_bundle, open_bundle
@@ -189,26 +192,22 @@ def classify(
         if engine is Engine.RAY:
             # Ray prints what happens on the cluster to stdout, which is for results alone.
             stack.enter_context(redirect_stdout(sys.stderr))
-        reports: list[tuple[RowFile, Formatter]] = []
-        if csv is not None:
-            file = stack.enter_context(csv_report.open_csv(csv, resume=resume))
-            reports.append((file, lambda o: csv_report.to_line(o, lang=lang)))
-        if jsonl is not None:
-            file = stack.enter_context(jsonl_report.open_jsonl(jsonl, resume=resume))
-            reports.append((file, lambda o: jsonl_report.to_line(o, lang=lang)))
-        table = None
-        if parquet is not None:
-            from sorter.report.parquet import ParquetFile
-
-            table = stack.enter_context(ParquetFile(parquet, lang=lang))
+        reports = stack.enter_context(
+            Reports(
+                wanted,
+                bundle.taxonomy,
+                thumbnail=lambda path: _thumbnail(path, bundle.size_px, max_pixels),
+                complain=lambda text: typer.echo(text, err=True),
+            )
+        )
         show: Formatter | None = None
         if json:
             show = lambda o: jsonl_report.to_line(o, lang=lang)  # noqa: E731
-        elif not reports and table is None:
+        elif not wanted.any:
             show = lambda o: _readable(o, lang)  # noqa: E731
 
         listing = find(paths, recursive=recursive)
-        items = _mark_kept(listing, [file for file, _ in reports]) if resume else listing
+        items = reports.mark_kept(listing) if resume else listing
         tally = Tally(bundle.taxonomy, zh=lang is Language.ZH)
         results = stack.enter_context(
             closing(
@@ -219,6 +218,7 @@ def classify(
                     policy=policy,
                     jobs=jobs,
                     max_pixels=max_pixels,
+                    thumbnails=html is not None,
                 )
             )
         )
@@ -230,15 +230,11 @@ def classify(
                 Progress(lambda: sum(1 for _ in find(paths, recursive=recursive)))
             )
         for result in results:
-            if isinstance(result, _Kept):
-                for (file, _), line in zip(reports, result.lines, strict=True):
-                    file.write(line)
+            if isinstance(result, Kept):
+                reports.keep(result)
                 tally.kept += 1
             else:
-                for file, formatter in reports:
-                    file.write(formatter(result))
-                if table is not None:
-                    table.write(result)
+                reports.write(result)
                 if show is not None:
                     out.write(show(result))
                     out.flush()
@@ -247,23 +243,25 @@ def classify(
                 progress.advance()
     if not quiet:
         sys.stderr.write(tally.table())
-    if tally.errors:
+    if tally.errors or reports.not_filed:
         raise typer.Exit(1)
 
 
-def _mark_kept(paths: Iterable[Path], files: list[RowFile]) -> Iterator[Path | _Kept]:
-    """Each path, or its finished rows where every report has one."""
-    for path in paths:
-        lines = [file.finished(str(path)) for file in files]
-        whole = tuple(line for line in lines if line is not None)
-        yield _Kept(path, whole) if len(whole) == len(files) else path
+def _thumbnail(path: Path, size_px: int, max_pixels: int) -> bytes:
+    """One that no run has in memory; empty where there is no picture any more."""
+    from sorter.vision import images, thumbnail
+
+    try:
+        return thumbnail.draw(images.load(path, size_px, max_pixels=max_pixels))
+    except ImageError:
+        return b""
 
 
 def _readable(outcome: Outcome, lang: Language) -> str:
     """One line for a person: status, bin, label and the name last, so that columns line up."""
     decision = outcome.decision
     if decision is None:
-        return f"{outcome.status:<7} {_shown(outcome.path)}: {_escaped(outcome.error)}\n"
+        return f"{outcome.status:<7} {_shown(outcome.path)}: {escape(outcome.error)}\n"
     zh = lang is Language.ZH
     place = decision.bin.name_zh if zh else decision.bin.name
     label = decision.label.name_zh if zh else decision.label.name
@@ -275,10 +273,4 @@ def _readable(outcome: Outcome, lang: Language) -> str:
 
 
 def _shown(path: Path) -> str:
-    return _escaped(str(path))
-
-
-def _escaped(text: str) -> str:
-    from sorter.report.text import escape
-
-    return escape(text)
+    return escape(str(path))

@@ -37,6 +37,13 @@ class Engine(StrEnum):
     INT8 = "int8"
 
 
+class Language(StrEnum):
+    """Which names of classes to show."""
+
+    EN = "en"
+    ZH = "zh"
+
+
 def evaluate(
     data: Annotated[
         Path, typer.Argument(help="DATA/{train,val}/<class>/, DATA/<class>/ or DATA/<source>/….")
@@ -63,6 +70,12 @@ def evaluate(
     mistakes: Annotated[
         Path | None, typer.Option("--mistakes", help="Write the wrong ones to this CSV file.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a contact sheet of the wrong ones.")
+    ] = None,
+    lang: Annotated[
+        Language, typer.Option("--lang", help="Names of classes in --html.")
+    ] = Language.EN,
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Threads. [default: usable cores]")
     ] = None,
@@ -75,6 +88,7 @@ def evaluate(
 
     Example: sorter evaluate pictures --unknown strange --json
     """
+    from sorter.cli.mistakes import Wrong, find_wrong, write_csv, write_sheet
     from sorter.dataset.layout import read_extra, read_labelled, read_unknown
     from sorter.vision.bundle import default_bundle, open_bundle
     from sorter.vision.evaluate import evaluate as judge
@@ -87,7 +101,7 @@ def evaluate(
     engines = precision or _available(bundle)
     document: dict[str, Any] = {}
     broken: dict[Path, str] = {}
-    wrong: list[tuple[str, ...]] = []
+    wrong: list[Wrong] = []
     for engine in engines:
         paths = [s.path for s in (*samples, *strange)]
         found = _predict(engine, paths, bundle, jobs)
@@ -110,15 +124,17 @@ def evaluate(
             unknown=[f for s, f in whole if s.index < 0],
         )
         document[engine.value] = to_dict(result)
-        wrong += _mistakes(engine, known, bundle)
+        wrong += find_wrong(engine.value, whole, bundle)
         if not as_json:
             _show(engine, result)
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False))
     for path, why in sorted(broken.items()):
         typer.echo(f"left out {str(path)!r}: {why}", err=True)
     if mistakes is not None:
-        _write_mistakes(mistakes, wrong)
-    if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        write_csv(mistakes, wrong)
+    if html is not None:
+        write_sheet(html, wrong, broken, bundle, lang=lang.value)
     if broken:
         raise typer.Exit(1)
 
@@ -151,51 +167,6 @@ def _predict(
     from sorter.vision.batch import predict
 
     return list(predict(paths, bundle, precision=engine.value, jobs=jobs))
-
-
-def _mistakes(
-    engine: Engine, known: Sequence[tuple[Sample, Prediction]], bundle: Bundle
-) -> list[tuple[str, ...]]:
-    """Rows of wrong labels, surest first."""
-    from sorter.vision.decide import decide
-
-    rows = []
-    for sample, prediction in known:
-        decision = decide(prediction, bundle.taxonomy, bundle.policy)
-        truth = bundle.taxonomy.items[sample.index]
-        if decision.label.code != truth.code:
-            rows.append((decision.bin_confidence, sample.path, truth, decision))
-    rows.sort(key=lambda row: -row[0])
-    return [
-        (
-            engine.value,
-            str(path),
-            truth.name,
-            d.label.name,
-            truth.bin,
-            d.bin.key,
-            d.status.value,
-            f"{confidence:.4f}",
-        )
-        for confidence, path, truth, d in rows
-    ]
-
-
-def _write_mistakes(file: Path, rows: Sequence[tuple[str, ...]]) -> None:
-    import csv
-
-    from sorter.errors import FolderError
-    from sorter.report.csv import cell
-
-    try:
-        with file.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(
-                ("precision", "path", "truth", "called", "truth_bin", "bin", "status", "confidence")
-            )
-            writer.writerows([cell(value) for value in row] for row in rows)
-    except OSError as error:
-        raise FolderError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def _show(engine: Engine, result: Evaluation) -> None:
