@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from sorter.errors import FolderError
-from sorter.vision import images
+from sorter.report.cards import Mistake, MistakeSheet
+from sorter.vision import images, thumbnail
 from train.calibrate import Calibration, softmax
 from train.data import UNKNOWN, Corpus
 
 _WORST = 60
-_THUMB_PX = 128
 
 
 def draw(
@@ -114,30 +111,19 @@ def _write_mistakes(
     file: Path, corpus: Corpus, rows: NDArray[np.int64], probabilities: NDArray[np.float64]
 ) -> None:
     """The most confident wrong answers, as a page that needs no other file."""
+    items = corpus.taxonomy.items
     labels = corpus.labels[rows]
     called = probabilities.argmax(1)
     wrong = np.flatnonzero(called != labels)
     wrong = wrong[np.argsort(-probabilities[wrong, called[wrong]], kind="stable")][:_WORST]
-    cards = []
-    for i in wrong:
-        example = corpus.examples[rows[i]]
-        pixels = images.load(example.path, _THUMB_PX).pixels
-        data = base64.b64encode(simplejpeg.encode_jpeg(pixels, quality=80)).decode()
-        is_, says = corpus.taxonomy.items[labels[i]], corpus.taxonomy.items[called[i]]
-        name = f"{example.path.parent.name}/{example.path.name}"
-        cards.append(
-            f'<figure><img src="data:image/jpeg;base64,{data}" alt=""><figcaption>'
-            f"{html.escape(is_.name)} called <b>{html.escape(says.name)}</b> "
-            f"{probabilities[i, called[i]]:.0%}<br><small>{html.escape(name, quote=True)}</small>"
-            "</figcaption></figure>"
-        )
-    page = (
-        '<!doctype html><meta charset="utf-8"><title>Mistakes</title><style>body{font:14px '
-        "sans-serif;display:flex;flex-wrap:wrap}figure{width:150px;margin:8px}</style>"
-        f"<h1 style='width:100%'>{len(wrong)} worst mistakes of {len(labels)}</h1>"
-        f"{''.join(cards)}\n"
-    )
-    file.write_text(page, encoding="utf-8", errors="replace")
+    title = f"{len(wrong)} worst mistakes of {len(labels)}"
+    with MistakeSheet(file, title=title) as sheet:
+        for i in wrong:
+            path, sure = corpus.examples[rows[i]].path, float(probabilities[i, called[i]])
+            sheet.show(
+                Mistake(path, items[labels[i]], items[called[i]], sure),
+                thumbnail.draw(images.load(path, thumbnail.SIDE_PX)),
+            )
 
 
 def _figure(count: int, size: tuple[float, float]) -> tuple[Any, Any]:
