@@ -124,7 +124,7 @@ def test_export_again_gives_the_same_network(place: Path) -> None:
         checkpoint=place / "run" / "bundle" / "checkpoint.pt",
         data=None,
         out=place / "again",
-        onnx=False,
+        onnx=None,
         int8=False,
         max_drop=0.5,
     )

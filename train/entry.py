@@ -50,17 +50,21 @@ def export(
     *,
     checkpoint: Path,
     data: Path | None,
-    out: Path,
-    onnx: bool,
+    out: Path | None,
+    onnx: Path | None,
     int8: bool,
     max_drop: float,
 ) -> dict[str, Any]:
-    """Convert a finished checkpoint again; the figures of the conversion come back."""
-    return {
-        "conversion": release.export_again(
-            checkpoint, data, out, onnx=onnx, int8=int8, max_drop=max_drop
-        )
-    }
+    """Convert a finished checkpoint to the bundle `out` and to the file `onnx`, where named.
+
+    The figures of the conversions come back.
+    """
+    figures: dict[str, Any] = {}
+    if out is not None:
+        figures |= release.export_again(checkpoint, data, out, int8=int8, max_drop=max_drop)
+    if onnx is not None:
+        figures |= release.export_onnx(checkpoint, onnx)
+    return {"conversion": figures}
 
 
 def predict(*, checkpoint: Path, pictures: Sequence[Path]) -> list[Prediction | ImageError]:

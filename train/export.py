@@ -25,7 +25,7 @@ from sorter.vision.classifier import Classifier
 from train import checkpoint
 from train.calibrate import Calibration, to_json
 from train.config import Config, to_dict
-from train.ir import Released, convert, save_ir, save_onnx
+from train.ir import Released, convert, save_ir
 from train.networks import Network
 from train.quantize import post_training, with_accuracy_control
 
@@ -57,7 +57,6 @@ def export(
     *,
     card: Mapping[str, Any],
     say: Say,
-    onnx: bool = False,
 ) -> dict[str, Any]:
     """Write the bundle `folder`; the figures of the conversion come back and go on its card.
 
@@ -93,8 +92,6 @@ def export(
         document = {**card, "conversion": figures}
         text = json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
         (part / "card.json").write_text(text, encoding="utf-8")
-        if onnx:
-            save_onnx(released, network.size_px, part / "model.onnx")
         _put(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)

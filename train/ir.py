@@ -100,22 +100,6 @@ def _compress(model: Any) -> None:
             reader.replace_source_output(short.output(0))
 
 
-def save_onnx(released: Released, size_px: int, file: Path) -> None:
-    try:
-        import onnx  # noqa: F401  # torch's exporter needs it
-    except ImportError as error:
-        raise ExportError("--onnx needs the onnx package: pip install onnx") from error
-    example = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
-    torch.onnx.export(
-        released,
-        (example,),
-        str(file),
-        input_names=["image"],
-        output_names=["probabilities", "unknown"],
-        dynamo=False,
-    )
-
-
 @contextlib.contextmanager
 def quiet_stdout() -> Iterator[None]:
     """Libraries talk on stdout, which is for results."""

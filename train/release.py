@@ -26,19 +26,17 @@ from train.data import Pixels, Sources, default_cache, gather
 from train.export import Proof, export
 from train.figures import predictions
 from train.networks import Network, build
+from train.onnx_file import save_onnx
 
 
 def export_again(
-    source: Path, data: Path | None, out: Path, *, onnx: bool, int8: bool, max_drop: float
+    source: Path, data: Path | None, out: Path, *, int8: bool, max_drop: float
 ) -> dict[str, Any]:
     """Write the bundle `out` from `source`: a `checkpoint.pt` or a run folder.
 
     Raises ModelError, UsageError where there are no pictures to measure on, ExportError.
     """
-    file = source / "final.pt" if source.is_dir() else source
-    content = checkpoint.load(file)
-    if "calibration" not in content:
-        raise ModelError(f"{file}: not calibrated yet; finish the run with sorter train --resume")
+    file, content = _read_finished(source)
     pictures = data or _run_data(file)
     if pictures is None:
         raise UsageError(f"{file}: name the pictures to measure on with --data DATA")
@@ -58,7 +56,22 @@ def export_again(
     proof = Proof(pixels.take(rows), corpus.labels[rows], pixels.take(train_rows[::step]))
     card = json.loads(content["card"])
     calibration = from_json(content["calibration"])
-    return export(network, calibration, taxonomy, config, proof, out, card=card, say=say, onnx=onnx)
+    return export(network, calibration, taxonomy, config, proof, out, card=card, say=say)
+
+
+def export_onnx(source: Path, file: Path) -> dict[str, Any]:
+    """Write the ONNX `file` from `source`: a `checkpoint.pt` or a run folder.
+
+    Measured on drawn pictures, so that none need be named. Raises ModelError, ExportError,
+    MissingExtraError, FolderError.
+    """
+    named, content = _read_finished(source)
+    taxonomy = taxonomy_from_dict(json.loads(content["taxonomy"]), source=str(named))
+    network = open_network(content, len(taxonomy.items)).eval()
+    calibration = from_json(content["calibration"])
+    digest = str(json.loads(content["card"]).get("data_digest", ""))
+    delta = save_onnx(network, calibration, taxonomy, file, data_digest=digest)
+    return {"onnx": str(file), "onnx_max_delta": delta}
 
 
 def predict_again(file: Path, pictures: Sequence[Path]) -> list[Prediction | ImageError]:
@@ -97,6 +110,15 @@ def open_network(content: dict[str, Any], classes: int) -> Network:
     except (KeyError, RuntimeError, ValueError) as error:
         raise ModelError(f"not a checkpoint of a released network: {error}") from error
     return network
+
+
+def _read_finished(source: Path) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint that `source` is or holds, and its content. Raises ModelError."""
+    file = source / "final.pt" if source.is_dir() else source
+    content = checkpoint.load(file)
+    if "calibration" not in content:
+        raise ModelError(f"{file}: not calibrated yet; finish the run with sorter train --resume")
+    return file, content
 
 
 def _run_data(file: Path) -> Path | None:

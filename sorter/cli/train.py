@@ -176,16 +176,28 @@ def export(
         Path | None,
         typer.Option("--data", help="Pictures to measure on. [default: the run's own]"),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The bundle's folder.")] = Path("bundle"),
-    onnx: Annotated[bool, typer.Option("--onnx", help="Write model.onnx beside.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The bundle's folder.",
+            show_default="bundle; none with --onnx",
+        ),
+    ] = None,
+    onnx: Annotated[
+        Path | None, typer.Option("--onnx", metavar="F", help="Write the network as ONNX.")
+    ] = None,
     int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Write INT8 too.")] = True,
     max_drop: Annotated[float, typer.Option("--max-drop", help="Points INT8 may lose.")] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Convert a checkpoint to OpenVINO, FP16 and INT8, and measure both against it.
+    """Convert a checkpoint to OpenVINO, FP16 and INT8, and measure both against it; or to ONNX.
 
     Example: sorter export run/bundle/checkpoint.pt --data pictures --out weights/mine
     """
+    if out is None and onnx is None:
+        out = Path("bundle")
     result = _train_package().export(
         checkpoint=checkpoint, data=data, out=out, onnx=onnx, int8=int8, max_drop=max_drop
     )

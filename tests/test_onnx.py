@@ -1,0 +1,62 @@
+"""The ONNX file of the released network: the same answers in ONNX Runtime as the FP16 IR's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the training extra is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the dev extra is not installed")
+
+from sorter.vision import images  # noqa: E402
+from sorter.vision.bundle import default_bundle, open_bundle  # noqa: E402
+from sorter.vision.classifier import Classifier  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+CHECKPOINT = ROOT / "weights" / "mobilenet_v2" / "checkpoint.pt"
+
+
+def _export(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "sorter", "export", str(CHECKPOINT), *words]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+def test_onnx_runtime_says_what_the_ir_says(tmp_path: Path) -> None:
+    done = _export("--onnx", "model.onnx", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["conversion"]["onnx_max_delta"] <= 0.001
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"], "one file, weights inside"
+
+    session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    (port,) = session.get_inputs()
+    assert (port.name, port.type, port.shape) == ("image", "tensor(uint8)", [1, 224, 224, 3])
+    bundle = open_bundle(default_bundle())
+    notes = session.get_modelmeta().custom_metadata_map
+    assert json.loads(notes["labels"]) == [item.name for item in bundle.taxonomy.items]
+    assert json.loads(notes["codes"]) == [item.code for item in bundle.taxonomy.items]
+    assert json.loads(notes["bin_thresholds"]) == list(bundle.policy.bin_thresholds)
+
+    files = sorted((ROOT / "sorter" / "samples" / "pictures").glob("*.jpg"))[:5]
+    pixels = np.stack([images.load(file, bundle.size_px).pixels for file in files])
+    expected, strange = Classifier(bundle, precision="fp16").predict(pixels)
+    for row, picture in enumerate(pixels):
+        probabilities, unknown = session.run(None, {"image": picture[None]})
+        assert np.abs(probabilities[0] - expected[row]).max() <= 0.01
+        assert probabilities[0].argmax() == expected[row].argmax()
+        assert abs(float(unknown[0, 0]) - strange[row]) <= 0.01
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    done = _export("--onnx", "taken/model.onnx", cwd=tmp_path)
+    assert done.returncode == 5
+    assert "taken/model.onnx: not written" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,155 @@
+"""A network as an ONNX file, for runtimes other than the edge's.
+
+Owns the file: the same graph as the IR, from uint8 pictures to calibrated probabilities, its labels
+in the metadata, measured against torch before it takes its place. Must not touch a bundle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sorter.domain import Taxonomy
+from sorter.errors import ExportError, FolderError, MissingExtraError
+from sorter.samples.render import BUNDLED, draw
+from sorter.taxonomy import taxonomy_to_dict
+from sorter.vision import images, runtime
+from train.calibrate import Calibration
+from train.ir import Released, quiet_stdout
+from train.networks import Network
+
+MAX_DELTA = 0.001
+"""The largest difference of a probability from torch's; both sides are 32 bits wide."""
+
+
+def save_onnx(
+    network: Network,
+    calibration: Calibration,
+    taxonomy: Taxonomy,
+    file: Path,
+    *,
+    data_digest: str = "",
+) -> float:
+    """Write `file`; the largest difference of a probability from torch's comes back.
+
+    Input `image` uint8 (1, side, side, 3) RGB; outputs `probabilities` (1, C) and `unknown`
+    (1, 1). The metadata has `labels` and `codes`, JSON lists in the order of the probabilities,
+    and `taxonomy`, `bin_thresholds`, `unknown_threshold`, `temperature`, `data_digest`.
+
+    Raises MissingExtraError without the onnx packages, ExportError, FolderError.
+    """
+    _make_folder(file)  # before the minute that the rest may take
+    released = Released(network, len(taxonomy.items), calibration).eval()
+    model = _convert(released, network.size_px)
+    notes = {
+        "labels": json.dumps([item.name for item in taxonomy.items], ensure_ascii=False),
+        "codes": json.dumps([item.code for item in taxonomy.items]),
+        "taxonomy": json.dumps(taxonomy_to_dict(taxonomy), ensure_ascii=False),
+        "bin_thresholds": json.dumps(list(calibration.policy.bin_thresholds)),
+        "unknown_threshold": repr(calibration.policy.unknown_threshold),
+        "temperature": repr(calibration.temperature),
+        "data_digest": data_digest,
+    }
+    for key, value in notes.items():
+        model.metadata_props.add(key=key, value=value)
+    content = model.SerializeToString()
+    delta = _measure(content, released, network.size_px)
+    if not delta <= MAX_DELTA:
+        raise ExportError(
+            f"ONNX and torch disagree: a probability differs by {delta:.4f} (at most {MAX_DELTA}); "
+            "not written"
+        )
+    _write(file, content)
+    return delta
+
+
+def _convert(released: Released, size_px: int) -> Any:
+    """The `onnx.ModelProto` of the whole graph, weights inside."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401  # torch's exporter needs both
+    except ImportError as error:
+        raise MissingExtraError(
+            f"--onnx needs {error.name}, which is not installed: pip install 'sorter[train]'"
+        ) from error
+    example = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
+    released.network.plain = True
+    try:
+        with _silence():
+            program = torch.onnx.export(
+                released,
+                (example,),
+                input_names=["image"],
+                output_names=["probabilities", "unknown"],
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # torch raises its own kinds, with pages of text
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ExportError(f"torch cannot write this network as ONNX: {first[:200]}") from error
+    finally:
+        released.network.plain = False
+    assert program is not None  # what dynamo=True gives
+    return program.model_proto
+
+
+def _measure(content: bytes, released: Released, size_px: int) -> float:
+    """The largest difference of a probability, on drawn pictures and on noise.
+
+    Run by openvino, which reads ONNX, so that nothing more need be installed.
+    """
+    openvino = runtime.load()
+    drawn = [np.asarray(draw(code, seed=seed)) for code, seed in BUNDLED.values()]
+    pictures = [images.from_array(pixels, size_px).pixels for pixels in drawn]
+    noise = np.random.default_rng(0).integers(0, 256, (size_px, size_px, 3), dtype=np.uint8)
+    settings = {openvino.properties.hint.inference_precision: openvino.Type.f32}
+    core = openvino.Core()
+    network = core.compile_model(core.read_model(content), "CPU", settings)
+    largest = 0.0
+    for pixels in (*pictures, noise):
+        got = network([pixels[None]])[0]
+        with torch.inference_mode():
+            expected = released(torch.from_numpy(pixels[None].copy()))[0].numpy()
+        largest = max(largest, float(np.abs(got - expected).max()))
+    return largest
+
+
+def _make_folder(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderError(f"{file}: not written: {error.strerror or error}") from error
+
+
+def _write(file: Path, content: bytes) -> None:
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(file)
+    except OSError as error:
+        raise FolderError(f"{file}: not written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """The exporter warns and logs of steps that are meant."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with quiet_stdout(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
