@@ -107,6 +107,26 @@ def test_same_bytes_as_one_machine_bad_files_and_all(
     assert all(t["top"][0]["code"] == t["code"] for t, _ in good)
 
 
+def test_a_contact_sheet_and_filed_pictures_come_out_the_same(
+    tmp_path: Path, bundle: Path, two_workers: str
+) -> None:
+    folder = tmp_path / "in"
+    paint_some(folder, 9)
+    write_bad(folder)
+    for name, words in (("alone", []), ("ray", ["--engine", "ray"])):
+        out: Words = ["--html", tmp_path / f"{name}.html", "--sort-into", tmp_path / name]
+        done = run(folder, "--model", bundle, *words, *out, at=two_workers)
+        assert done.returncode == 1, done.stderr
+    assert (tmp_path / "ray.html").read_bytes() == (tmp_path / "alone.html").read_bytes()
+    assert (tmp_path / "ray.html").read_text(encoding="utf-8").count("data:image/jpeg") >= 9
+    manifests = [(tmp_path / name / "filed.csv").read_bytes() for name in ("ray", "alone")]
+    assert manifests[0] == manifests[1]
+    shown = run(f"file://{folder}", "--engine", "ray", "--model", bundle, *out[:2], at=two_workers)
+    assert shown.returncode == 1, shown.stderr
+    text = (tmp_path / "ray.html").read_text(encoding="utf-8")
+    assert text.count("data:image/jpeg") >= 9 and "file%3A" not in text
+
+
 def test_resume_keeps_finished_rows(tmp_path: Path, bundle: Path, two_workers: str) -> None:
     folder, file = tmp_path / "in", tmp_path / "out.csv"
     paint_some(folder, 12)

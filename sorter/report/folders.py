@@ -195,13 +195,15 @@ class SortedFolders:
     def _read_manifest(self) -> None:
         """Which rows are there; the torn last one of a killed run goes."""
         self._manifest.seek(0)
-        whole = 0
+        whole = size = 0
         with open(self._manifest.fileno(), "rb", closefd=False) as rows:
             for line in rows:
+                size += len(line)
                 if line.endswith(b"\n"):
                     whole += len(line)
                     self._listed.add(hash(line))
-        self._manifest.truncate(whole)
+        if whole < size:
+            self._manifest.truncate(whole)
         if not whole:
             self._manifest.write(_row(COLUMNS))
 
