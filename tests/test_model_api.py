@@ -28,7 +28,8 @@ answers = []
 for picture in np.load(sys.argv[2]):
     result = model(np.ascontiguousarray(picture[..., ::-1]))  # it takes BGR
     top = result.top_labels[0]
-    answers.append([top.name, float(top.confidence), np.asarray(result.raw_scores).ravel().tolist()])
+    scores = np.asarray(result.raw_scores).ravel().tolist()
+    answers.append([top.name, float(top.confidence), scores])
 print(json.dumps({"labels": model.params.labels, "answers": answers}))
 """
 
