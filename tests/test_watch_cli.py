@@ -66,6 +66,8 @@ def states(tmp_path: Path) -> list[tuple[str, str, str]]:
     if not file.exists():
         return []
     with contextlib.closing(sqlite3.connect(file)) as db:
+        if not db.execute("PRAGMA user_version").fetchone()[0]:
+            return []  # It is being made.
         rows = db.execute("SELECT path, state, bin FROM items ORDER BY n").fetchall()
     return [(Path(path).name, state, bin_) for path, state, bin_ in rows]
 

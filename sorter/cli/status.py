@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,34 +20,40 @@ _Journal = Annotated[
     ),
 ]
 
-FOLLOW_S = 1.0
-
 
 def status(
     journal: _Journal = None,
     last: Annotated[int, typer.Option("--last", help="Newest items to show.", min=0)] = 10,
-    follow: Annotated[bool, typer.Option("--follow", help="Again each second.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Until Ctrl-C: a live screen; piped, each change.")
+    ] = False,
+    lang: Annotated[
+        Literal["en", "zh"], typer.Option("--lang", help="Language of item and bin names.")
+    ] = "en",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A JSON object on stdout; with --follow one a second.")
+    ] = False,
 ) -> None:
     """Show what the station did: items by bin and state, the last ones, link, restarts.
 
     Example: sorter status --journal /var/lib/sorter/journal.sqlite --follow
     """
+    from sorter.cli import overview
     from sorter.cli.watch import default_journal
     from sorter.station.history import summarise
 
     file = journal or default_journal()
-    while True:
-        summary = summarise(file, last=last)
-        if as_json:
-            typer.echo(json.dumps(_document(summary), ensure_ascii=False))
-        else:
-            if follow and sys.stdout.isatty():
-                sys.stdout.write("\x1b[2J\x1b[H")
-            _show(summary)
-        if not follow:
-            return
-        time.sleep(FOLLOW_S)
+    names = overview.Names(chinese=lang == "zh")
+    if follow and as_json:
+        overview.follow(file, last, lambda seen: typer.echo(_json(seen)), each_second=True)
+    elif follow and overview.has_screen():
+        overview.show_live(file, last, names)
+    elif follow:
+        overview.follow(file, last, lambda seen: typer.echo(overview.text(seen, names)))
+    elif as_json:
+        typer.echo(_json(summarise(file, last=last)))
+    else:
+        typer.echo(overview.text(summarise(file, last=last), names))
 
 
 def export(
@@ -92,59 +96,27 @@ def _cell(value: Any) -> Any:
     return "" if value is None else value
 
 
-def _document(summary: Summary) -> dict[str, Any]:
+def _json(seen: Summary | str) -> str:
+    if isinstance(seen, str):
+        return json.dumps({"problem": seen}, ensure_ascii=False)
     counts: dict[str, dict[str, int]] = {}
-    for (bin_key, state), count in sorted(summary.counts.items()):
+    for (bin_key, state), count in sorted(seen.counts.items()):
         counts.setdefault(bin_key or "-", {})[state] = count
-    return {
-        "sid": summary.sid,
-        "items": summary.items,
+    pace = seen.pace
+    document = {
+        "sid": seen.sid,
+        "items": seen.items,
         "counts": counts,
-        "starts": summary.starts,
-        "unclean_stops": summary.unclean,
-        "running": summary.live is not None,
-        "station": summary.live,
-        "last": summary.last,
+        "starts": seen.starts,
+        "unclean_stops": seen.unclean,
+        "running": seen.live is not None,
+        "station": seen.live,
+        "per_minute": pace.per_minute,
+        "respond_s": {"median": pace.respond[0], "max": pace.respond[1]} if pace.respond else None,
+        "move_s": {"median": pace.move[0], "max": pace.move[1]} if pace.move else None,
+        "last": seen.last,
     }
-
-
-def _show(summary: Summary) -> None:
-    from rich.console import Console
-    from rich.markup import escape as no_markup
-    from rich.table import Table
-
-    from sorter.report.text import escape
-
-    def safe(text: object) -> str:
-        return no_markup(escape(str(text)))
-
-    console = Console(soft_wrap=True)
-    live = summary.live
-    if live is None:
-        console.print("station: not running")
-    else:
-        problems = live.get("problems") or []
-        console.print(f"station: running, pid {safe(live.get('pid'))}, {safe(live.get('folder'))}")
-        console.print(f"link: {safe(live.get('link'))} {safe(live.get('link_detail') or '')}")
-        for problem in problems if isinstance(problems, list) else []:
-            console.print(f"problem: {safe(problem)}")
-    console.print(
-        f"journal: {summary.items} items, started {summary.starts} times, "
-        f"{summary.unclean} of them ended uncleanly"
-    )
-    states = sorted({state for _, state in summary.counts})
-    if states:
-        table = Table("bin", *states)
-        for bin_key in sorted({b for b, _ in summary.counts}):
-            cells = [str(summary.counts.get((bin_key, state), 0)) for state in states]
-            table.add_row(safe(bin_key or "-"), *cells)
-        console.print(table)
-    for row in summary.last:
-        console.print(
-            f"{row['n']:>6} {row['done_at'] or row['arrived_at']} {row['state']:<11} "
-            f"{safe(row['bin'] or '-'):<10} {safe(row['label'] or '-')} "
-            f"{safe(Path(row['path']).name)} {safe(row['reason'])}"
-        )
+    return json.dumps(document, ensure_ascii=False)
 
 
 def register(app: typer.Typer) -> None:

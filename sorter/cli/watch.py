@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sorter.cli.signals import Asked
 from sorter.errors import UsageError
 
 if TYPE_CHECKING:
-    from sorter.station.loop import Station
     from sorter.station.seams import Actuator, Model
 
 
@@ -119,7 +117,7 @@ def watch(
     ] = None,
     ring_size: Annotated[int, _opt("--ring-size", help="How many unsure pictures to keep.")] = 500,
     dry_run: Annotated[
-        bool, _opt("--dry-run", help="Record only: open no port, move nothing, file nothing.")
+        bool, _opt("--dry-run", help="Record only: open no port, move nothing, archive nothing.")
     ] = False,
     lang: Annotated[Lang, _opt("--lang", help="Language of class and bin names.")] = Lang.EN,
     as_json: Annotated[bool, _opt("--json", help="A JSON line a record on stdout.")] = False,
@@ -128,13 +126,14 @@ def watch(
 
     Every picture gets exactly one terminal record in the journal, and at most one movement. A
     missing device, folder or disk is waited for. SIGTERM and Ctrl-C finish the movement under way;
-    SIGHUP takes new weights. Every option also comes from SORTER_<OPTION>.
+    SIGHUP takes new weights. A terminal gets a live screen, a pipe a line a record. Every option
+    also comes from SORTER_<OPTION>.
 
     Example: sorter watch /srv/sorter/camera --serial /dev/serial/by-id/NAME
     """
+    from sorter.cli.output import log_to_stderr, shown
     from sorter.station.archive import Archive, Ring, refuse_inside
     from sorter.station.bell import Bell
-    from sorter.station.console import Console
     from sorter.station.loop import Station
     from sorter.station.metrics import Metrics
     from sorter.station.notify import Notifier, Watchdog
@@ -146,8 +145,8 @@ def watch(
     from sorter.station.watcher import Watcher
     from sorter.vision.bundle import default_bundle
 
-    _log_to_stderr()
-    asked = _Asked()
+    log_to_stderr()
+    asked = Asked()
     file = journal or default_journal()
     refuse_inside(file.parent, folder, "--journal")
     for place, option in ((archive, "--archive"), (ring, "--ring")):
@@ -168,7 +167,7 @@ def watch(
         act_on_backlog=backlog is Backlog.ACTUATE,
     )
     settings.check(classifier.taxonomy)
-    sinks: list[Sink] = [Console(sys.stdout, lang=lang.value, as_json=as_json)]
+    sinks: list[Sink] = []
     if ring is not None:
         sinks.append(Ring(ring, ring_size))
     if archive is not None and not dry_run:
@@ -176,11 +175,15 @@ def watch(
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(asked.listening())
+        voice, meter, watchdog = Notifier(), Metrics(), Watchdog()
+        pulse = Pulse(voice, watchdog, meter, live=live_path(file), metrics=metrics)
+        # First in, last out: a terminal that takes nothing holds up nobody else's end.
+        show = shown(lang=lang.value, as_json=as_json, situation=lambda: pulse.seen)
+        sinks.insert(0, stack.enter_context(show))
         bell = Bell()
         stack.callback(bell.close)
         kept = open_journal(file)
         stack.callback(kept.close)
-        voice, meter, watchdog = Notifier(), Metrics(), Watchdog()
         watcher = Watcher(
             folder, recorded=kept.recorded, settle_s=settle, fresh_s=max_age, bell=bell
         )
@@ -198,7 +201,6 @@ def watch(
             bundle, opener, classifier, bell=bell, voice=voice, meter=meter, watchdog=watchdog
         )
         stack.callback(swapper.close)
-        pulse = Pulse(voice, watchdog, meter, live=live_path(file), metrics=metrics)
         parts = Parts(
             watcher=watcher,
             model=classifier,
@@ -239,48 +241,6 @@ def _gate(
     return open_actuator(
         serial, protocol=protocol.value, device=device, bins=bins, plain_bytes=plain_bytes
     )
-
-
-class _Asked:
-    """What signals ask for: SIGTERM and SIGINT to stop, SIGHUP to try new weights.
-
-    Listens before the station exists, so that a stop during the start is a clean one too.
-    """
-
-    def __init__(self) -> None:
-        self.station: Station | None = None
-        self.to_stop = False
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take the signals; the handlers of before come back at the end."""
-        before = {
-            number: signal.signal(number, self._hear)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _hear(self, number: int, _frame: object) -> None:
-        if number != signal.SIGHUP:
-            self.to_stop = True
-            if self.station is not None:
-                self.station.stop()
-        elif self.station is not None:
-            self.station.reload()
-
-
-def _log_to_stderr() -> None:
-    """Log lines on stderr: with a level for journald, with the time for a person."""
-    import logging
-
-    under_systemd = "JOURNAL_STREAM" in os.environ
-    form = "%(levelname)s %(message)s" if under_systemd else "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=form)
-    logging.getLogger("watchdog").setLevel(logging.WARNING)
 
 
 def register(app: typer.Typer) -> None:

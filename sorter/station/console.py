@@ -10,6 +10,7 @@ from typing import TextIO
 
 from sorter.domain import Item
 from sorter.report.text import escape
+from sorter.station.outlet import Outlet
 from sorter.station.record import Record
 
 
@@ -17,16 +18,12 @@ class Console:
     """A sink that prints. `lang` "zh" gives Chinese class and bin names; `as_json` a JSON line."""
 
     def __init__(self, stream: TextIO, *, lang: str = "en", as_json: bool = False) -> None:
-        self._stream, self._zh, self._json = stream, lang == "zh", as_json
+        self._zh, self._json = lang == "zh", as_json
+        self._out = Outlet(stream, note='{"lost": %d}') if as_json else Outlet(stream)
 
     def __call__(self, record: Record) -> None:
-        """Print one record; a reader that went away is no reason to stop a station."""
-        line = self._as_json(record) if self._json else self._as_text(record)
-        try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            return
+        """Print one record; a reader that stopped or went away is no reason to stop a station."""
+        self._out.write((self._as_json(record) if self._json else self._as_text(record)) + "\n")
 
     def _as_text(self, record: Record) -> str:
         parts = [f"n={record.n}", record.state.value]

@@ -82,7 +82,10 @@ def live_path(journal: Path) -> Path:
 
 
 class Pulse:
-    """Called often by the loop; speaks seldom. Never raises for a disk or a socket."""
+    """Called often by the loop; speaks seldom. Never raises for a disk or a socket.
+
+    `seen` is the last situation it looked at; any thread may read it.
+    """
 
     def __init__(
         self,
@@ -101,7 +104,7 @@ class Pulse:
         self._interval_s = voice.watchdog_interval_s()
         self._next_ping = self._next_look = self._next_write = 0.0
         self._said: Situation | None = None
-        self._seen: Situation | None = None
+        self.seen: Situation | None = None
         self._problems: list[str] = []
         self._metrics_failed = False
         watchdog.register(LOOP, LOOP_LIMIT_S)
@@ -149,7 +152,7 @@ class Pulse:
 
     def _count(self, seen: Situation) -> None:
         """What the parts count for themselves becomes counters here."""
-        before, self._seen = self._seen, seen
+        before, self.seen = self.seen, seen
         listings = seen.listings - (before.listings if before else 0)
         self._meter.count("sorter_rescans_total", max(0, listings))
         was_ready = before is not None and before.link_ready and before.link_boot == seen.link_boot
