@@ -1,12 +1,11 @@
-"""The `sorter` command: assembles the groups and turns errors into one line and an exit code.
+"""The `sorter` command: assembles the groups; `boundary` runs them.
 
-Owns the boundary only; each command lives in the module named after it and imports what is heavy
+Owns the list of commands only; each lives in the module named after it and imports what is heavy
 inside the function, so that `--help` stays quick.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from sorter import __version__
 from sorter.cli import (
     actuator,
     bench,
+    boundary,
     classify,
     data,
     demo,
@@ -27,7 +27,6 @@ from sorter.cli import (
     train,
     watch,
 )
-from sorter.errors import SorterError
 
 app = typer.Typer(
     name="sorter",
@@ -76,18 +75,7 @@ for module in (
 
 def main() -> None:
     """Run the command line; exit codes are those of `sorter.errors` (130 when interrupted)."""
-    try:
-        app()
-    except SorterError as error:
-        typer.echo(f"sorter: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("sorter: interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing is left to say to anyone.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    sys.exit(boundary.run(app, "sorter"))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 
 from sorter.domain import Outcome
 from sorter.errors import FolderError, MissingExtraError
+from sorter.report.place import place_for
 
 GROUP = 8192
 """Rows a row group."""
@@ -50,7 +51,7 @@ class ParquetFile:
                 ("error", text),
             ]
         )
-        self.path = path
+        self.path = path = place_for(path)
         self._lang = lang
         self._rows: list[dict[str, Any]] = []
         self._part = path.with_name(path.name + ".part")
@@ -128,4 +129,4 @@ def to_row(outcome: Outcome, *, lang: str = "en") -> dict[str, Any]:
 
 
 def _refused(path: Path, error: OSError) -> FolderError:
-    return FolderError(f"{path}: cannot be written: {error.strerror or error}")
+    return FolderError(f"{path}: cannot be written: {error.strerror or error}; name another")

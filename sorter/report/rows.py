@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from sorter.errors import FolderError
+from sorter.report.place import place_for
 
 ReadRow = Callable[[str], tuple[str, bool] | None]
 """A line → (path, whether it is finished), or None for a line that is no whole row."""
@@ -27,7 +28,7 @@ class RowFile:
     def __init__(
         self, path: Path, *, header: str | None, read_row: ReadRow, resume: bool = False
     ) -> None:
-        self.path = path
+        self.path = path = place_for(path)
         self.rows = 0
         self._part = path.with_name(path.name + ".part")
         self._resuming = resume and (path.exists() or self._part.exists())
@@ -49,7 +50,9 @@ class RowFile:
             self._file = self._begin(header)
         except OSError as error:
             self._close_sources()
-            raise FolderError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise FolderError(
+                f"{path}: cannot be written: {error.strerror or error}; name another file"
+            ) from error
 
     def finished(self, path: str) -> str | None:
         """The line that an earlier run finished for this path, with its line end, if any."""
@@ -91,8 +94,14 @@ class RowFile:
             os.fsync(self._file.fileno())
         self._file.close()
         if self._resuming and kind is None:
-            self._part.replace(self.path)
-            self.path.with_name(self.path.name + ".left").unlink(missing_ok=True)
+            try:
+                self._part.replace(self.path)
+                self.path.with_name(self.path.name + ".left").unlink(missing_ok=True)
+            except OSError as failure:
+                raise FolderError(
+                    f"{self.path}: cannot be replaced: {failure.strerror}; "
+                    f"its rows are in {self._part.name}"
+                ) from failure
 
     def _begin(self, header: str | None) -> BinaryIO:
         """A new file holding the header, in place; unbuffered, so that a row is one write."""

@@ -28,6 +28,13 @@ def escape(text: str) -> str:
     return "".join(_escape_one(character) for character in text)
 
 
+def one_line(text: str) -> str:
+    """A message as one printable line. Backslashes stay: names in it may be escaped already."""
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\\" else _escape_one(c) for c in text)
+
+
 def unescape(text: str) -> str:
     """The text that `escape` was given."""
     return _ESCAPE.sub(_unescape_one, text) if "\\" in text else text
