@@ -18,6 +18,8 @@ from sorter.errors import TaxonomyError
 MAX_ITEMS = 10_000
 """More classes than any sorter has; a larger list is a damaged or hostile file."""
 
+MAX_BYTES = 16 * 1024 * 1024
+
 MAX_BINS = 99
 """The wire carries a bin as a small decimal number."""
 
@@ -35,9 +37,17 @@ def read_taxonomy(path: Path) -> Taxonomy:
     Raises TaxonomyError, naming the file and the entry, for anything that cannot be used.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaxonomyError(f"{path}: cannot read the taxonomy: {error}") from error
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+        text = data.decode("utf-8")
+    except OSError as error:
+        raise TaxonomyError(
+            f"{path}: cannot read the taxonomy: {error.strerror}; name a TOML file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise TaxonomyError(f"{path}: the taxonomy is not UTF-8; save it as that") from error
+    if len(data) > MAX_BYTES:
+        raise TaxonomyError(f"{path}: more than {MAX_BYTES} bytes; name a taxonomy file")
     return parse_taxonomy(text, source=str(path))
 
 
@@ -46,7 +56,9 @@ def parse_taxonomy(text: str, *, source: str) -> Taxonomy:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise TaxonomyError(f"{source}: not valid TOML: {error}") from error
+        raise TaxonomyError(f"{source}: not valid TOML: {error}; correct it there") from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 1,000 brackets
+        raise TaxonomyError(f"{source}: no taxonomy looks like this: {error}") from error
     return taxonomy_from_dict(document, source=source)
 
 

@@ -5,6 +5,7 @@ Owns the step from options to a run; everything else belongs to `run`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,9 @@ def predict(*, checkpoint: Path, pictures: Sequence[Path]) -> list[Prediction | 
 
 def _refuse_inside(folder: Path, sources: list[Path], option: str) -> None:
     """Training never writes where it reads."""
-    whole = folder.resolve()
+    whole = Path(os.path.realpath(folder))  # resolve() would raise at a loop of links
     for source in sources:
-        if whole.is_relative_to(source.resolve()):
-            raise FolderError(f"{folder}: {option} lies inside the pictures' folder {source}")
+        if whole.is_relative_to(os.path.realpath(source)):
+            raise FolderError(
+                f"{folder}: {option} lies inside the pictures' folder {source}; name another"
+            )

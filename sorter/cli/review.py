@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -93,8 +94,9 @@ def register(app: typer.Typer) -> None:
 
 def _refuse_each_other(folder: Path, into: Path) -> None:
     if not folder.is_dir():
-        raise FolderError(f"{folder}: no such folder of pictures")
-    here, there = folder.resolve(), into.resolve()
+        raise FolderError(f"{folder}: no such folder of pictures; name a station's --ring")
+    # Not resolve(), which raises at a loop of links.
+    here, there = Path(os.path.realpath(folder)), Path(os.path.realpath(into))
     if there.is_relative_to(here) or here.is_relative_to(there):
         raise UsageError(f"--into {into}: it and {folder} lie inside each other; choose another")
 
@@ -125,7 +127,6 @@ def _open_model(
 
 def _announce(server: ReviewServer, host: str, *, as_json: bool, browser: bool) -> None:
     import ipaddress
-    import os
     import webbrowser
 
     typer.echo(json.dumps({"url": server.url}) if as_json else server.url)

@@ -6,10 +6,12 @@ nothing.
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -150,11 +152,15 @@ def _doubts(samples: Sequence[Sample], taxonomy: Taxonomy, file: Path) -> tuple[
         with np.load(file, allow_pickle=False) as stored:
             digests = [str(d) for d in stored["digests"]]
             scores = np.asarray(stored["scores"], np.float64)
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{file}: not an out-of-fold file of sorter train: {error}") from error
+    # A file of another kind fails in many ways: no zip, no such array, one number, a pickle.
+    except (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise DataError(
+            f"{file}: not an out-of-fold file ({reason}); name the oof.npz of a run with --folds"
+        ) from error
     classes = len(taxonomy.items)
     if scores.ndim != 2 or scores.shape[0] != len(digests) or scores.shape[1] < classes:
-        raise DataError(f"{file}: holds scores for other classes")
+        raise DataError(f"{file}: holds scores for other classes; name the run's own --taxonomy")
     scores = scores[:, :classes] - scores[:, :classes].max(1, keepdims=True)
     chances = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     known = dict(zip(digests, chances, strict=True))
@@ -170,3 +176,7 @@ def _doubts(samples: Sequence[Sample], taxonomy: Taxonomy, file: Path) -> tuple[
             likelier = taxonomy.items[int(chance.argmax())].code
             doubts.append(Doubt(sample.path, label, float(chance[sample.index]), likelier))
     return tuple(sorted(doubts, key=lambda d: d.probability))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:100]

@@ -99,9 +99,12 @@ def read_groups(file: Path) -> dict[str, str]:
                 raise DataError(f"{file}: needs a header with the columns path and group")
             groups = {row["path"]: row["group"] for row in reader if row["path"] and row["group"]}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file}: cannot read the groups: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{file}: cannot read the groups: {reason}; sorter data check writes such a file"
+        ) from error
     if not groups:
-        raise DataError(f"{file}: names no picture")
+        raise DataError(f"{file}: names no picture; sorter data check writes such a file")
     return groups
 
 
@@ -131,7 +134,9 @@ def _refuse_val_alone(samples: list[Sample], root: Path, taxonomy: Taxonomy) -> 
     alone = sorted(set(counts["val"]) - set(counts["train"]))
     if alone:
         names = [f"{taxonomy.items[i].code} ({taxonomy.items[i].name})" for i in alone]
-        raise DataError(f"{root}: {_list(names)} is in val and missing in train")
+        raise DataError(
+            f"{root}: {_list(names)} is in val and missing in train; move some pictures there"
+        )
 
 
 def _folders(root: Path) -> list[Path]:
@@ -143,7 +148,7 @@ def _folders(root: Path) -> list[Path]:
 
 def _need_folder(root: Path) -> None:
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
+        raise DataError(f"{root}: no such folder; name one of pictures")
 
 
 def _examples(taxonomy: Taxonomy) -> str:

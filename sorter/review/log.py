@@ -49,7 +49,9 @@ class Log:
         try:
             self._stream = self.path.open("a+b")
         except OSError as error:
-            raise FolderError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise FolderError(
+                f"{self.path}: cannot be written: {error.strerror}; choose another --into"
+            ) from error
         try:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._stream.seek(0)

@@ -40,7 +40,9 @@ class Shelf:
             root.mkdir(parents=True, exist_ok=True)
             divided = any((root / split).is_dir() for split in layout.SPLITS)
         except OSError as error:
-            raise FolderError(f"{root}: cannot be made: {error.strerror}") from error
+            raise FolderError(
+                f"{root}: cannot be made: {error.strerror}; choose another --into"
+            ) from error
         self._base = root / "train" if divided else root
         self._folders: dict[str, Path] = {}
         self._by_size: defaultdict[int, list[Path]] = defaultdict(list)

@@ -26,7 +26,8 @@ TRIES = 1000
 
 def refuse_inside(folder: Path, watched: Path, option: str) -> None:
     """Raise UsageError where `folder` is the watched one or lies inside it."""
-    if folder.resolve().is_relative_to(watched.resolve()):
+    # Not resolve(), which raises at a loop of links.
+    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(watched)):
         raise UsageError(f"{option} {folder}: lies inside the watched folder; choose another place")
 
 

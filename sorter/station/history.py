@@ -46,7 +46,7 @@ _COUNTED = "SELECT bin, state, count(*) FROM items GROUP BY bin, state"
 _TOTALS_SINCE = 2
 
 _TIMES = frozenset({"arrived_at", "decided_at", "sent_at", "done_at"})
-
+_TEXTS = frozenset({"sha256", "state", "label", "code", "bin", "reason", "boot", "model"})
 
 RECENT = 200
 """Items that the pace is taken from, the newest."""
@@ -92,13 +92,13 @@ def summarise(journal: Path, *, last: int = 10, wall: Callable[[], float] = time
         (sid,) = _first(db, "SELECT value FROM meta WHERE key = 'sid'", journal)
         (version,) = _first(db, "PRAGMA user_version", journal)
         counted = db.execute(_TOTALS if version >= _TOTALS_SINCE else _COUNTED)
-        counts = {(str(b), str(s)): int(n) for b, s, n in counted}
+        counts = {(_text(b), _text(s)): int(n) for b, s, n in counted}
         starts, stopped = _first(db, "SELECT count(*), count(stopped_at) FROM starts", journal)
         live = _live(journal)
-        rows = list(_rows(db, "ORDER BY n DESC LIMIT ?", (last,)))
+        rows = list(_rows(db, "ORDER BY n DESC LIMIT ?", (min(last, 1 << 62),)))
         pace = _pace(db, wall())
     return Summary(
-        sid=str(sid),
+        sid=_text(sid),
         items=sum(counts.values()),
         counts=counts,
         last=rows,
@@ -128,14 +128,19 @@ def _open(journal: Path) -> Iterator[sqlite3.Connection]:
         raise JournalError(f"{journal}: cannot open: {error}") from error
     try:
         db.execute("PRAGMA query_only = ON")
+        db.text_factory = lambda data: data.decode("utf-8", "replace")  # a damaged text is shown
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
-            raise JournalError(f"{journal}: written by a newer sorter (version {version})")
+            raise JournalError(
+                f"{journal}: written by a newer sorter (version {version}); upgrade this one"
+            )
         if version < 1:
-            raise JournalError(f"{journal}: not a journal of sorter")
+            raise JournalError(f"{journal}: not a journal of sorter; name it with --journal")
         yield db
     except sqlite3.Error as error:
-        raise JournalError(f"{journal}: cannot read the journal: {error}") from error
+        raise JournalError(
+            f"{journal}: cannot read the journal: {error}; name another with --journal"
+        ) from error
     finally:
         db.close()
 
@@ -151,7 +156,8 @@ def _pace(db: sqlite3.Connection, now: float) -> Pace:
     rows = db.execute(
         "SELECT arrived_at, sent_at, done_at FROM items ORDER BY n DESC LIMIT ?", (RECENT,)
     ).fetchall()
-    sent = [(a, s, d) for a, s, d in rows if s is not None and d is not None]
+    rows = [tuple(t if _is_number(t) else None for t in row) for row in rows]
+    sent = [(a, s, d) for a, s, d in rows if None not in (a, s, d)]
     return Pace(
         per_minute=sum(1 for _, _, d in rows if d is not None and now - d <= MINUTE_S),
         respond=_middle_and_worst([s - a for a, s, _ in sent]),
@@ -169,14 +175,26 @@ def _rows(
     cursor = db.execute(f"SELECT {', '.join(COLUMNS)} FROM items {tail}", values)
     for found in cursor:
         row = dict(zip(COLUMNS, found, strict=True))
-        row["path"] = str(path_of(row["path"]))
+        path = row["path"]
+        row["path"] = str(path_of(path if isinstance(path, str | bytes) else str(path)))
         for name in _TIMES:
             row[name] = _iso(row[name])
+        for name in _TEXTS:
+            row[name] = _text(row[name])
         yield row
 
 
-def _iso(moment: float | None) -> str:
-    if moment is None:
+def _text(value: object) -> str:
+    """A text, whatever a damaged row holds in its place."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def _iso(moment: Any) -> str:
+    if not _is_number(moment):
         return ""
     try:
         text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
@@ -190,6 +208,6 @@ def _live(journal: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(live_path(journal).read_text(encoding="utf-8"))
         pid, _ = int(found["pid"]), float(found["at"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return found if Path(f"/proc/{pid}").exists() else None

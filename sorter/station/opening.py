@@ -39,10 +39,15 @@ def open_journal(
     system, no permission, another station's lock, a newer version.
     """
     folder = path.parent
+    if not path.name or path.is_dir():
+        raise JournalError(f"{path}: is a folder; name the journal's file with --journal")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise JournalError(f"{folder}: cannot make the journal's folder: {error}") from error
+        raise JournalError(
+            f"{folder}: cannot make the journal's folder: {error.strerror}; name another "
+            "journal with --journal"
+        ) from error
     kind = file_system(folder)
     if kind in NETWORK:
         raise JournalError(
@@ -71,7 +76,9 @@ def open_journal(
         raise JournalError(f"{path}: {damage}, twice in a row; check the disk") from damage
     except sqlite3.Error as error:
         os.close(lock)
-        raise JournalError(f"{path}: cannot open the journal: {error}") from error
+        raise JournalError(
+            f"{path}: cannot open the journal: {error}; name another with --journal"
+        ) from error
     except BaseException:
         os.close(lock)
         raise
@@ -83,7 +90,10 @@ def _lock(path: Path) -> int:
     try:
         handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise JournalError(f"{name}: cannot be written: {error.strerror}") from error
+        raise JournalError(
+            f"{name}: cannot be written: {error.strerror}; change its permissions, or name "
+            "another journal with --journal"
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

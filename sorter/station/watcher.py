@@ -104,7 +104,10 @@ class Watcher:
             with os.scandir(self._folder):
                 pass
         except OSError as error:
-            raise FolderError(f"{self._folder}: cannot watch: {error.strerror or error}") from error
+            raise FolderError(
+                f"{self._folder}: cannot watch: {error.strerror or error}; name the camera's "
+                "folder, or make it"
+            ) from error
         self._list(self._clock())
 
     @property
