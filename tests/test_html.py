@@ -178,7 +178,7 @@ def test_a_run_that_fails_leaves_the_earlier_page(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert page.read_text() == "earlier"
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
-    with pytest.raises(FolderError, match="is a folder"):
+    with pytest.raises(FolderError, match="folder"):
         OutcomeSheet(tmp_path, TAXONOMY)
 
 

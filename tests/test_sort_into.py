@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import resource
 from pathlib import Path
@@ -262,3 +263,24 @@ def test_names_that_are_no_folder_are_made_one(tmp_path: Path) -> None:
     with SortedFolders(tmp_path / "out", lang="zh") as folders:
         filed = folders.file(Outcome(picture, Status.SORTED, decision))
     assert filed == tmp_path / "out" / "-" / "-玻璃-瓶" / "a.png"
+
+
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a memory card answers; none can be mounted for a test."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    picture = paint(tmp_path / "a.png", (1, 2, 3))
+    place = tmp_path / "out" / "Metal" / "can"
+    place.mkdir(parents=True)
+    (place / "a.png").write_bytes(b"mine")
+    for _ in range(2):
+        with SortedFolders(tmp_path / "out") as folders:
+            assert folders.file(outcome(picture)) == place / "a-1.png"
+    assert (place / "a-1.png").read_bytes() == picture.read_bytes()
+    assert sorted(p.name for p in place.iterdir()) == ["a-1.png", "a.png"]
+    linked = SortedFolders(tmp_path / "linked", link=True)
+    with linked, pytest.raises(FolderError, match="leave out --link"):
+        linked.file(outcome(picture))

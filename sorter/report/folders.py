@@ -187,7 +187,7 @@ class SortedFolders:
             fcntl.flock(self._manifest.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise FolderError(
-                f"{escape(str(self.folder))}: another run is filing into this folder"
+                f"{escape(str(self.folder))}: another run is filing into this folder; let it end"
             ) from error
         except OSError:
             return  # some network shares lock nothing; names are claimed one by one all the same
@@ -279,5 +279,6 @@ def _claim(part: Path, target: Path) -> bool:
 
 def _refused(folder: Path, error: OSError) -> FolderError:
     return FolderError(
-        f"{escape(str(folder))}: nothing more can be filed: {error.strerror or error}"
+        f"{escape(str(folder))}: nothing more can be filed: {error.strerror or error}; "
+        "put it right or name another folder, and run again: what is filed stays"
     )

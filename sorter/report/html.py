@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 from sorter.errors import FolderError
 from sorter.report import words
+from sorter.report.place import place_for
 from sorter.report.text import escape
 
 LIMIT = 10_000
@@ -75,12 +76,10 @@ class ContactSheet:
         lang: str = "en",
         limit: int = LIMIT,
     ) -> None:
-        self.path = path
+        self.path = path = place_for(path)
         self._title, self._lang, self._limit = title, lang, limit
         self._sections = [_Section(name) for name in sections]
         self._end = 0
-        if path.is_dir():
-            raise FolderError(f"{escape(str(path))}: is a folder; name a file for the page")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Closed by `__exit__`; a `with` here would close it too early.
@@ -191,7 +190,8 @@ class ContactSheet:
 
     def _refused(self, error: OSError) -> FolderError:
         return FolderError(
-            f"{escape(str(self.path))}: cannot be written: {error.strerror or error}"
+            f"{escape(str(self.path))}: cannot be written: {error.strerror or error}; "
+            "make room or name another file"
         )
 
 
