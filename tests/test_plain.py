@@ -35,6 +35,7 @@ def test_plain_writes_one_byte_and_says_sent(pty: PtySocket) -> None:
     assert pty.read() == b"c"
     for n, bin_number, its_boot, until in (
         (1, 3, boot, soon),  # the same number again
+        (0, 3, boot, soon),  # an older one
         (2, 5, boot, soon),
         (2, 1, "other", soon),
         (2, 1, boot, time.monotonic() - 1),

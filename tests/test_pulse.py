@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from sorter.actuator.link import Link
+from sorter.actuator.plain import PlainLink
+from sorter.actuator.serialport import Port
+from sorter.errors import PortError
 from sorter.station.metrics import DECLARED, Metrics
 from sorter.station.notify import Notifier, Watchdog
-from sorter.station.pulse import Pulse, Situation, live_path
+from sorter.station.pulse import Pulse, live_path
+from sorter.station.situation import Situation
 
 FIRST = Situation(
     folder="/camera",
@@ -90,3 +99,38 @@ def test_the_live_file_says_what_is_wrong_and_goes_with_the_station(tmp_path: Pa
     assert live["at"] == 1002.0
     run.pulse.end()
     assert not run.live.exists()
+
+
+def test_a_stuck_thread_costs_the_ping_and_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The link's, in the middle of opening a port that never answers."""
+    stuck, let_go = threading.Event(), threading.Event()
+
+    def open_for_ever() -> Port:
+        stuck.set()
+        let_go.wait()
+        raise PortError("let go")
+
+    now = 0.0
+    watchdog = Watchdog(clock=lambda: now)
+    for link in (
+        Link(open_for_ever, beat=lambda: watchdog.beat("link")),
+        PlainLink(open_for_ever, beat=lambda: watchdog.beat("link")),
+    ):
+        watchdog.register("link", 5.0)
+        stuck.clear()
+        let_go.clear()
+        link.start("s1", 1)
+        assert stuck.wait(30)
+        assert watchdog.earned()
+        now += 6.0
+        assert watchdog.late() == ("link",)
+        pulse = Pulse(Notifier({}), watchdog, Metrics(strict=True))
+        pulse.beat(lambda: FIRST)
+        assert "no sign of life from link" in caplog.text
+        caplog.clear()
+        let_go.set()
+        while watchdog.late():
+            time.sleep(0.01)
+        link.close()

@@ -257,3 +257,24 @@ def test_what_a_user_can_get_wrong(
     assert done.returncode == code, done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_burst_and_a_backlog_do_not_void_each_other_s_numbers(
+    tmp_path: Path, bundle: Path
+) -> None:
+    """A device moves only for ever larger numbers; a group has its own from its first picture."""
+    camera = tmp_path / "camera"
+    camera.mkdir()
+    for i in range(20):
+        drop(camera, f"old{i:02d}", i % 3)
+    more = ["--burst", "1", "--backlog", "actuate"]
+    with gate(tmp_path), station(tmp_path, bundle, *more) as watch:
+        wait_for(lambda: live(tmp_path).get("link_ready") is True)
+        drop(camera, "new0", 0)
+        drop(camera, "new1", 0)
+        wait_for(lambda: len(states(tmp_path)) == 22 and len(moves(tmp_path)) == 21, 60)
+        watch.send_signal(signal.SIGTERM)
+        assert watch.wait(20) == 0
+    found = {name: state for name, state, _ in states(tmp_path)}
+    assert sorted(state for name, state in found.items() if name < "old") == ["DONE", "DUPLICATE"]
+    assert {state for name, state in found.items() if name > "old"} == {"DONE"}

@@ -45,7 +45,7 @@ class Actuator(Protocol):
 
 
 class Link:
-    """A WS1 device behind `open_pipe`, which opens the port by its stable name each time."""
+    """A WS1 device; `open_pipe` opens its stable name each time, `beat` is the thread's pulse."""
 
     def __init__(
         self,
@@ -55,17 +55,16 @@ class Link:
         device: str | None = None,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._open_pipe = open_pipe
         self._bins, self._device = bins, device
-        self._timing = timing or Timing()
-        self._clock = clock
+        self._timing, self._clock, self._beat = timing or Timing(), clock, beat
         self._news = threading.Condition()
         self._turn = threading.Lock()  # one command at a time, whoever calls
         self._session: Session | None = None
         self._pipe: Port | None = None
-        self._backlog = b""
-        self._backlog_since = 0.0
+        self._backlog, self._backlog_since = b"", 0.0
         self._status = LinkStatus(False, "closed", "not started")
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -205,6 +204,7 @@ class Link:
         if session is None:
             return
         while not self._closing.is_set():
+            self._beat()
             try:
                 pipe = self._open_pipe()
             except SorterError as error:
@@ -223,10 +223,10 @@ class Link:
         with self._news:
             session.opened(self._clock())
             self._pipe, self._backlog = pipe, b""
-        why = "closed by this program"
-        current_at = 0.0
+        why, current_at = "closed by this program", 0.0
         try:
             while not self._closing.is_set():
+                self._beat()
                 with self._news:
                     now = self._clock()
                     session.tick(now)
@@ -288,10 +288,13 @@ def open_actuator(
     bins: int = 4,
     plain_bytes: str = "123456789",
     timing: Timing | None = None,
+    beat: Callable[[], None] = lambda: None,
 ) -> Actuator:
     """The actuator on `port` (a path or a pyserial URL), not started. UsageError if impossible."""
     if protocol == "plain":
-        return PlainLink(lambda: open_port(port), bins=bins, alphabet=plain_bytes, timing=timing)
+        return PlainLink(
+            lambda: open_port(port), bins=bins, alphabet=plain_bytes, timing=timing, beat=beat
+        )
     if protocol != "ws1":
         raise UsageError(f"protocol {protocol!r}: choose ws1 or plain")
-    return Link(lambda: open_port(port), bins=bins, device=device, timing=timing)
+    return Link(lambda: open_port(port), bins=bins, device=device, timing=timing, beat=beat)

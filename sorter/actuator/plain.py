@@ -21,7 +21,7 @@ class PlainLink:
     """An Actuator over `open_pipe`; bin k is the k-th byte of `alphabet`.
 
     Each opening counts as a boot of the device. Nothing is written until the device has had
-    `settle_s` to start: an Arduino restarts when its port is opened.
+    `settle_s` to start: an Arduino restarts when its port is opened. `beat` is the thread's pulse.
     """
 
     def __init__(
@@ -33,18 +33,19 @@ class PlainLink:
         settle_s: float = 2.0,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         usable = len(set(alphabet)) == len(alphabet) and all("!" <= c <= "~" for c in alphabet)
         if not usable or len(alphabet) < bins:
             raise UsageError(f"plain bytes {alphabet!r}: {bins} different visible characters")
         self._open_pipe = open_pipe
         self._alphabet, self._bins, self._settle_s = alphabet, bins, settle_s
-        self._timing, self._clock = timing or Timing(), clock
+        self._timing, self._clock, self._beat = timing or Timing(), clock, beat
         self._lock = threading.Lock()
         self._pipe: Port | None = None
         self._boot = ""
         self._failed = ""
-        self._used: set[int] = set()
+        self._highest = 0
         self._status = LinkStatus(False, "closed", "not started")
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -71,8 +72,8 @@ class PlainLink:
                 why = "the port was opened anew since this command was decided"
             elif not 1 <= bin_number <= self._bins:
                 why = f"bin {bin_number} is not 1 to {self._bins}"
-            elif n in self._used:
-                why = f"number {n} was already sent"
+            elif n <= self._highest:
+                why = f"number {n} is not above {self._highest}, the last one sent"
             elif self._clock() > deadline:
                 why = "too late: the deadline has passed"
             if why or self._pipe is None:
@@ -80,13 +81,13 @@ class PlainLink:
             try:
                 taken = self._pipe.write(self._alphabet[bin_number - 1].encode("ascii"))
             except PortError as error:
-                self._used.add(n)
+                self._highest = n
                 self._failed = str(error)
                 self._pipe.wake()
                 return Movement(Delivery.UNCERTAIN, str(error), self._boot)
             if not taken:
                 return Movement(Delivery.NOT_SENT, "the device is not reading", self._boot)
-            self._used.add(n)
+            self._highest = n
             return Movement(Delivery.DONE, "sent", self._boot)
 
     def resolve(self, n: int, *, boot: str) -> Movement:
@@ -108,6 +109,7 @@ class PlainLink:
     def _run(self) -> None:
         backoff_s = self._timing.backoff_first_s
         while not self._closing.is_set():
+            self._beat()
             try:
                 pipe = self._open_pipe()
             except SorterError as error:
@@ -128,10 +130,9 @@ class PlainLink:
             with self._lock:
                 self._pipe, self._failed = pipe, ""
                 self._boot = secrets.token_hex(4)
-                # A number may be sent once a boot; the journal never reuses one anyway.
-                self._used.clear()
                 self._status = LinkStatus(True, "ready", "plain device, no replies", self._boot)
             while not self._closing.is_set():
+                self._beat()
                 pipe.read(0.5)  # whatever it says is nothing we know; only its end matters
                 if self._failed or not pipe.is_current():
                     why = self._failed or "the port's name leads to another device now"

@@ -17,7 +17,7 @@ from sorter.station.outlet import Outlet
 
 if TYPE_CHECKING:
     from sorter.station.parts import Sink
-    from sorter.station.pulse import Situation
+    from sorter.station.situation import Situation
 
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.live import Live
 
 from sorter.cli.board import Board, Line, draw
-from sorter.station.pulse import Situation
 from sorter.station.record import Record
+from sorter.station.situation import Situation
 
 REDRAW_S = 0.25
 ITEMS = 200

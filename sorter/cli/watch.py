@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from sorter.station.seams import Actuator, Model
 
 
+LINK = "link"
+LINK_LIMIT_S = 60.0
+"""Opening a port may wait for a name server; longer than this, something holds the thread."""
+
+
 class Backlog(StrEnum):
     """What happens to pictures that lie in the folder at start."""
 
@@ -167,15 +172,15 @@ def watch(
         act_on_backlog=backlog is Backlog.ACTUATE,
     )
     settings.check(classifier.taxonomy)
+    voice, meter, watchdog = Notifier(), Metrics(), Watchdog()
     sinks: list[Sink] = []
     if ring is not None:
-        sinks.append(Ring(ring, ring_size))
+        sinks.append(Ring(ring, ring_size, meter=meter))
     if archive is not None and not dry_run:
-        sinks.append(Archive(archive))
+        sinks.append(Archive(archive, meter=meter))
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(asked.listening())
-        voice, meter, watchdog = Notifier(), Metrics(), Watchdog()
         pulse = Pulse(voice, watchdog, meter, live=live_path(file), metrics=metrics)
         # First in, last out: a terminal that takes nothing holds up nobody else's end.
         show = shown(lang=lang.value, as_json=as_json, situation=lambda: pulse.seen)
@@ -194,8 +199,10 @@ def watch(
             plain_bytes=plain_bytes,
             device=device,
             bins=len(classifier.taxonomy.bins),
+            beat=lambda: watchdog.beat(LINK),
         )
         if gate is not None:
+            watchdog.register(LINK, LINK_LIMIT_S)
             stack.callback(gate.close)
         swapper = Swapper(
             bundle, opener, classifier, bell=bell, voice=voice, meter=meter, watchdog=watchdog
@@ -229,7 +236,13 @@ def _opener(bundle: Path, precision: str, min_confidence: float | None) -> Calla
 
 
 def _gate(
-    serial: str, *, protocol: Protocol, plain_bytes: str, device: str | None, bins: int
+    serial: str,
+    *,
+    protocol: Protocol,
+    plain_bytes: str,
+    device: str | None,
+    bins: int,
+    beat: Callable[[], None],
 ) -> Actuator | None:
     """The actuator, None where the station only records. Raises UsageError."""
     if serial == "none":
@@ -239,7 +252,12 @@ def _gate(
     from sorter.actuator.link import open_actuator
 
     return open_actuator(
-        serial, protocol=protocol.value, device=device, bins=bins, plain_bytes=plain_bytes
+        serial,
+        protocol=protocol.value,
+        device=device,
+        bins=bins,
+        plain_bytes=plain_bytes,
+        beat=beat,
     )
 
 

@@ -7,18 +7,26 @@ so.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
+import re
 import shutil
 import time
 from pathlib import Path
 
 from sorter.domain import ItemState, Status
 from sorter.errors import UsageError
+from sorter.station.picture import Picture
 from sorter.station.record import Record
+from sorter.station.seams import Meter
+from sorter.station.settle import read_whole
 
 log = logging.getLogger(__name__)
+
+_KEPT = re.compile(r"(\d{8}T\d{6}Z)_n(\d+)_")
+"""The beginning of a name in the ring."""
 
 TRIES = 1000
 """Names tried before a picture is left where it is."""
@@ -38,8 +46,8 @@ class Archive:
     that changed since it was read is another one by now and stays.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, meter: Meter) -> None:
+        self._folder, self._meter = folder, meter
 
     def __call__(self, record: Record) -> None:
         """File one picture."""
@@ -59,43 +67,64 @@ class Archive:
         except FileNotFoundError:
             return
         except OSError as error:
+            self._meter.count("sorter_faults_total", part="archive")
             log.error("n=%d stays in the folder, not archived: %s", record.n, error)
 
 
 class Ring:
     """Keeps the last `size` unsure pictures in `folder`, label and score in the name.
 
-    Names: `<UTC>_n<number>_<class code>_<score in percent><suffix>`; the oldest goes first.
+    Names: `<UTC>_n<number>_<class code>_<score in percent><suffix>`; the oldest goes first. Files
+    of other names are not ours: never counted, never removed.
     """
 
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Path, size: int, *, meter: Meter) -> None:
         if size < 1:
             raise UsageError(f"--ring-size {size}: give a number above 0")
-        self._folder, self._size = folder, size
+        self._folder, self._size, self._meter = folder, size, meter
 
     def __call__(self, record: Record) -> None:
         """Keep a copy where the decision was unsure."""
-        decision = record.decision
-        if decision is None or decision.status is not Status.UNSURE or not record.picture.data:
+        decision, picture = record.decision, record.picture
+        if decision is None or decision.status is not Status.UNSURE:
             return
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(record.picture.arrived_at))
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(picture.arrived_at))
+        code = re.sub(r"[^\w.-]", "_", decision.label.code)
         score = round(decision.confidence * 100)
-        suffix = record.picture.path.suffix.lower()
-        name = f"{moment}_n{record.n}_{decision.label.code}_{score:02d}{suffix}"
+        name = f"{moment}_n{record.n}_{code}_{score:02d}{picture.path.suffix.lower()}"
         part = self._folder / f".{name}.part"
         try:
+            data = _bytes_of(picture)
+            if data is None:
+                return
             self._folder.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(record.picture.data)
+            part.write_bytes(data)
             part.replace(self._folder / name)
             self._forget()
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
+            self._meter.count("sorter_faults_total", part="archive")
             log.error("n=%d not kept for labelling: %s", record.n, error)
 
     def _forget(self) -> None:
-        kept = sorted(p for p in self._folder.iterdir() if not p.name.startswith("."))
-        for old in kept[: max(0, len(kept) - self._size)]:
+        kept = []
+        for path in self._folder.iterdir():
+            if match := _KEPT.match(path.name):
+                kept.append((match[1], int(match[2]), path))
+        for _, _, old in sorted(kept)[: max(0, len(kept) - self._size)]:
             old.unlink(missing_ok=True)
+
+
+def _bytes_of(picture: Picture) -> bytes | None:
+    """The picture's bytes; read again where they were not held, None where it changed since."""
+    if picture.data:
+        return picture.data
+    with contextlib.suppress(OverflowError):
+        whole = read_whole(picture.path)
+        if whole is not None and whole.sha256 == picture.sha256:
+            return whole.data
+    return None
 
 
 def _move(path: Path, folder: Path) -> Path:
@@ -121,17 +150,35 @@ def _move(path: Path, folder: Path) -> Path:
 
 
 def _copy(path: Path, target: Path) -> bool:
-    """Copy whole and synced, or not at all; False where the name is taken."""
+    """Copy whole and durably, or not at all; False where the name is taken.
+
+    The name is claimed by an empty file and filled by a rename, so that a crash leaves no half
+    picture under it, on file systems without links too.
+    """
+    part = target.with_name(f".{target.name}.part")
     try:
-        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
     except FileExistsError:
         return False
     try:
-        with open(handle, "wb") as out, path.open("rb") as source:  # noqa: PTH123
+        with part.open("wb") as out, path.open("rb") as source:
             shutil.copyfileobj(source, out)
             out.flush()
             os.fsync(out.fileno())
+        with contextlib.suppress(OSError):  # FAT keeps no mode and may take no time.
+            shutil.copystat(path, part)
+        part.replace(target)
+        _sync(target.parent)  # Before the original goes: else a power cut could take both.
     except OSError:
-        target.unlink(missing_ok=True)
+        for leftover in (part, target):
+            leftover.unlink(missing_ok=True)
         raise
     return True
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -113,8 +113,7 @@ class Journal:
     def twin(self, sha256: str) -> int | None:
         """The number of the first record of these bytes under any path, broken ones left aside."""
         rows = self._fetch(
-            "SELECT n FROM items WHERE sha256 = ? AND state NOT IN (?, ?)"
-            " ORDER BY n LIMIT 1",
+            "SELECT n FROM items WHERE sha256 = ? AND state NOT IN (?, ?) ORDER BY n LIMIT 1",
             (sha256, ItemState.REJECTED, ItemState.DUPLICATE),
         )
         return int(rows[0][0]) if rows else None

@@ -18,10 +18,10 @@ from sorter.station.burst import Burst, Shot
 from sorter.station.dispatch import Dispatcher, Job, StoppedError
 from sorter.station.parts import Parts
 from sorter.station.picture import Picture
-from sorter.station.pulse import Situation
 from sorter.station.record import Record
 from sorter.station.retention import Retention
 from sorter.station.settings import Settings
+from sorter.station.situation import look_at
 from sorter.station.swap import self_test
 
 log = logging.getLogger(__name__)
@@ -119,12 +119,15 @@ class Station:
                 break
             if not self._burst:
                 self._swap()
+            # A group under way has its number; a larger one that moved first would void it.
+            parts.watcher.hold_backlog = bool(self._burst)
             self._dispatcher.resolve()
             self._prune(idle=picture is None)
             self._beat()
         if self._burst:
             for shot in self._burst.take():
                 self._dispatcher.finish(shot.n, ItemState.EXPIRED, "stopped", moved=False)
+                self._tell(shot.n, shot.picture, ItemState.EXPIRED, None, None, "stopped")
 
     def _take(self, picture: Picture) -> None:
         """Give one settled picture its record, or send it back to grow."""
@@ -275,25 +278,4 @@ class Station:
                 return
 
     def _beat(self) -> None:
-        self._parts.pulse.beat(self._situation)
-
-    def _situation(self) -> Situation:
-        parts = self._parts
-        link = self._dispatcher.link()
-        return Situation(
-            folder=str(parts.watcher.folder),
-            mode=parts.watcher.mode,
-            folder_problem=parts.watcher.problem,
-            link=link.state,
-            link_ready=link.ready,
-            link_wanted=parts.actuator is not None,
-            link_detail=link.detail,
-            journal_problem=self._dispatcher.journal_problem,
-            model=self._digest,
-            model_refused=parts.swapper.refused if parts.swapper is not None else "",
-            pending=parts.watcher.pending,
-            unresolved=self._dispatcher.unresolved,
-            starts=parts.journal.starts,
-            link_boot=link.boot,
-            listings=parts.watcher.listings,
-        )
+        self._parts.pulse.beat(lambda: look_at(self._parts, self._dispatcher, model=self._digest))

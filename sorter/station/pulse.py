@@ -11,12 +11,13 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from sorter.errors import SorterError
 from sorter.station.metrics import Metrics
 from sorter.station.notify import Notifier, Watchdog
+from sorter.station.situation import Situation
 
 log = logging.getLogger(__name__)
 
@@ -31,49 +32,6 @@ LOOP_LIMIT_S = 25.0
 
 LOOP = "loop"
 LIVE = ".live.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """One moment of the station. Empty texts mean that all is well there."""
-
-    folder: str
-    mode: str
-    folder_problem: str
-    link: str
-    link_ready: bool
-    link_wanted: bool
-    link_detail: str
-    journal_problem: str
-    model: str
-    model_refused: str
-    pending: int
-    unresolved: int
-    starts: int
-    link_boot: str = ""
-    listings: int = 0
-
-    def problems(self) -> list[str]:
-        """What an operator should know, worst first; empty where all is well."""
-        found = []
-        if self.journal_problem:
-            found.append(f"journal: {self.journal_problem}")
-        if self.folder_problem:
-            found.append(f"folder: {self.folder_problem}")
-        if self.link_wanted and not self.link_ready:
-            detail = f" ({self.link_detail})" if self.link_detail else ""
-            found.append(f"device not ready: {self.link}{detail}")
-        if self.model_refused:
-            found.append(f"new weights refused: {self.model_refused}")
-        return found
-
-    def line(self) -> str:
-        """One line for `systemctl status`."""
-        problems = self.problems()
-        if problems:
-            return "degraded: " + "; ".join(problems)
-        link = "device ready" if self.link_wanted else self.link
-        return f"watching {self.folder} ({self.mode}), {link}, weights {self.model[:12]}"
 
 
 def live_path(journal: Path) -> Path:
@@ -106,6 +64,7 @@ class Pulse:
         self._said: Situation | None = None
         self.seen: Situation | None = None
         self._problems: list[str] = []
+        self._late: tuple[str, ...] = ()
         self._metrics_failed = False
         watchdog.register(LOOP, LOOP_LIMIT_S)
         meter.gauge("sorter_start_time_seconds", wall())
@@ -123,6 +82,7 @@ class Pulse:
         seen = situation()
         self._count(seen)
         self._note_problems(seen)
+        self._note_late()
         self._voice.status(seen.line())
         if now >= self._next_write or self._said is None or seen.line() != self._said.line():
             self._next_write = now + WRITE_S
@@ -149,6 +109,13 @@ class Pulse:
         if self._problems and not problems:
             log.warning("all well again: %s", seen.line())
         self._problems = problems
+
+    def _note_late(self) -> None:
+        """Name the threads that cost the station its ping, before systemd ends it for them."""
+        late = self._watchdog.late()
+        if late and late != self._late:
+            log.error("no sign of life from %s: no more pings for systemd", ", ".join(late))
+        self._late = late
 
     def _count(self, seen: Situation) -> None:
         """What the parts count for themselves becomes counters here."""

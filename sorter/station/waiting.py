@@ -131,12 +131,13 @@ class Waiting:
         """True where what is broken now has had its time to grow whole."""
         return now >= entry.since + self._reject_after_s
 
-    def next_due(self, now: float) -> tuple[Entry | None, float]:
+    def next_due(self, now: float, *, backlog: bool = True) -> tuple[Entry | None, float]:
         """The entry to read now, if any, and the seconds until the next one might be due.
 
         Fresh ones first, oldest first among them; then the stale ones, oldest first, since for
         those nothing is lost by waiting. Fresh is what stays so while it is in hand: under a
-        flood the oldest would else grow too old there, every one of them.
+        flood the oldest would else grow too old there, every one of them. Without `backlog` what
+        was found at start is passed over.
         """
         # However long that takes, half of the time is left for those that wait.
         fresh_s = self._fresh_s - min(self._took_s, self._fresh_s / 2)
@@ -144,6 +145,8 @@ class Waiting:
         best_key = (True, 0.0)
         soonest = float("inf")
         for entry in self._entries.values():
+            if entry.backlog and not backlog:
+                continue
             due = self.due_at(entry)
             if due > now:
                 soonest = min(soonest, due)

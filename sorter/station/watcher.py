@@ -43,7 +43,8 @@ class Watcher:
     """Watches one folder, not its sub-folders. Not thread-safe: one loop drives it.
 
     `recorded(path, identity)` says that the journal knows this very file. `fresh_s` only orders
-    the work. `clock` is monotonic, `wall` is Unix time; both in seconds.
+    the work. `clock` is monotonic, `wall` is Unix time; both in seconds. While `hold_backlog` is
+    set, what was found at start waits.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Watcher:
         self._begun = clock()
         self.problem = ""
         self.listings = 0
+        self.hold_backlog = False
 
     @property
     def folder(self) -> Path:
@@ -125,7 +127,7 @@ class Watcher:
             self._hear(now)
             if now >= self._next_listing:
                 self._list(now)
-            entry, wait_s = self._waiting.next_due(self._clock())
+            entry, wait_s = self._waiting.next_due(self._clock(), backlog=not self.hold_backlog)
             if entry is not None:
                 began = self._clock()
                 picture = self._read(entry)

@@ -1,0 +1,78 @@
+"""How the station is at one moment, and what an operator should know of it.
+
+Owns the value and its wording. Looks at the parts, changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sorter.station.dispatch import Dispatcher
+    from sorter.station.parts import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One moment of the station. Empty texts mean that all is well there."""
+
+    folder: str
+    mode: str
+    folder_problem: str
+    link: str
+    link_ready: bool
+    link_wanted: bool
+    link_detail: str
+    journal_problem: str
+    model: str
+    model_refused: str
+    pending: int
+    unresolved: int
+    starts: int
+    link_boot: str = ""
+    listings: int = 0
+
+    def problems(self) -> list[str]:
+        """What an operator should know, worst first; empty where all is well."""
+        found = []
+        if self.journal_problem:
+            found.append(f"journal: {self.journal_problem}")
+        if self.folder_problem:
+            found.append(f"folder: {self.folder_problem}")
+        if self.link_wanted and not self.link_ready:
+            detail = f" ({self.link_detail})" if self.link_detail else ""
+            found.append(f"device not ready: {self.link}{detail}")
+        if self.model_refused:
+            found.append(f"new weights refused: {self.model_refused}")
+        return found
+
+    def line(self) -> str:
+        """One line for `systemctl status`."""
+        problems = self.problems()
+        if problems:
+            return "degraded: " + "; ".join(problems)
+        link = "device ready" if self.link_wanted else self.link
+        return f"watching {self.folder} ({self.mode}), {link}, weights {self.model[:12]}"
+
+
+def look_at(parts: Parts, dispatcher: Dispatcher, *, model: str) -> Situation:
+    """The station now; `model` is the digest of the weights in use."""
+    link = dispatcher.link()
+    return Situation(
+        folder=str(parts.watcher.folder),
+        mode=parts.watcher.mode,
+        folder_problem=parts.watcher.problem,
+        link=link.state,
+        link_ready=link.ready,
+        link_wanted=parts.actuator is not None,
+        link_detail=link.detail,
+        journal_problem=dispatcher.journal_problem,
+        model=model,
+        model_refused=parts.swapper.refused if parts.swapper is not None else "",
+        pending=parts.watcher.pending,
+        unresolved=dispatcher.unresolved,
+        starts=parts.journal.starts,
+        link_boot=link.boot,
+        listings=parts.watcher.listings,
+    )
