@@ -1,9 +1,11 @@
-"""The README cannot rot: every command is in it and has help with an example; its table is true."""
+"""The pages cannot rot: every command is in the README and has help with an example; what a page
+tells its reader to type exists, and is run by a test or marked as needing hardware."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -13,6 +15,14 @@ from sorter.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = (
+    "README.md",
+    "systemd/README.md",
+    "train/README.md",
+    "weights/mobilenet_v2/README.md",
+    "sorter/actuator/README.md",
+    "sorter/actuator/firmware/README.md",
+)
 
 
 def _commands() -> list[str]:
@@ -63,3 +73,54 @@ def test_no_path_of_a_developer_and_no_registry_host_is_in_the_project() -> None
         pytest.skip("not a git checkout")
     lines = [line for line in found.stdout.splitlines() if not line.startswith("tests/test_docs")]
     assert not lines
+
+
+def _typed(page: str, *, marked: bool) -> list[str]:
+    """The lines of a page's shell blocks; of those marked `sh hardware` too, if `marked`."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    kinds = "(?: hardware)?" if marked else ""
+    blocks = re.findall(rf"^```sh{kinds}\n(.*?)^```", text, re.M | re.S)
+    blocks += re.findall(r"(?:^    (?:sorter|python) .*\n)(?:^    .*\n)*", text, re.M)
+    lines = [x.strip() for b in blocks for x in b.replace("\\\n", " ").splitlines()]
+    return [part for x in lines if x for part in re.split(r"\s*&&\s*", x)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_call_of_sorter_in_a_page_has_its_command_and_options(page: str) -> None:
+    lines = _typed(page, marked=True)
+    prose = re.sub(r"^```.*?^```", "", (ROOT / page).read_text("utf-8"), flags=re.M | re.S)
+    lines += re.findall(r"`([^`\n]+)`", prose)
+    calls = [[w for w in line.split() if w != "sudo"] for line in lines]
+    calls = [words[1:] for words in calls if words[:1] == ["sorter"] and len(words) > 1]
+    assert calls
+    for words in calls:
+        command: Any = typer.main.get_command(app)
+        rest = list(words)
+        while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
+            assert rest[0] in command.commands, words
+            command = command.commands[rest.pop(0)]
+        known = {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
+        for word in rest:
+            if word.startswith("-"):
+                assert word.split("=")[0] in known | {"--help", "--install-completion"}, words
+
+
+WITH_SUBCOMMAND = frozenset({"systemctl", "systemd-analyze", "udevadm", "pip", "apt-get"})
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_other_program_of_a_page_is_run_by_a_test(page: str) -> None:
+    files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "tests").rglob("*.sh")]
+    files += [ROOT / ".ci" / "run", ROOT / ".ci" / "bare"]
+    run = "\n".join(f.read_text(encoding="utf-8") for f in files if f != Path(__file__))
+    for line in _typed(page, marked=False):
+        if re.match(r"\w+=", line):  # a variable
+            continue
+        words = [w for w in line.split() if w != "sudo" and not w.startswith("-")]
+        program = words[0].rsplit("/", 1)[-1]
+        if program == "sorter":
+            continue
+        pattern = rf"\b{re.escape(program)}\b"
+        if program in WITH_SUBCOMMAND:
+            pattern += rf"[^\n]*\b{re.escape(words[1])}\b"
+        assert re.search(pattern, run), f"{page}: no test runs {line!r}; mark it `sh hardware`"

@@ -16,7 +16,6 @@ from sorter.service import units
 from sorter.service.install import install
 
 FOLDER = Path(__file__).parents[1] / "systemd"
-UNWRITTEN = ("watch", "status", "journal")  # The page describes them; the tests wait for them.
 EXPOSURE_LIMIT = 10  # Of 100: what `systemd-analyze security` prints as 1.0.
 
 
@@ -156,36 +155,6 @@ def test_udev_finds_nothing_wrong() -> None:
         pytest.skip("this udevadm cannot verify: needs systemd 254")
     result = _run(tool, "verify", FOLDER / "70-sorter.rules")
     assert result.returncode == 0, result.stdout + result.stderr
-
-
-def _sorter_calls(text: str) -> list[list[str]]:
-    """Every call of sorter in a page: in its shell blocks, and between backticks."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
-    lines = [x for b in blocks for x in b.replace("\\\n", " ").splitlines()]
-    lines += re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
-    calls = []
-    for line in lines:
-        words = [w for w in line.split() if w != "sudo"]
-        if words and words[0] == "sorter" and len(words) > 1:
-            calls.append(words[1:])
-    return calls
-
-
-def test_every_command_of_the_page_exists_with_its_options() -> None:
-    calls = _sorter_calls((FOLDER / "README.md").read_text(encoding="utf-8"))
-    assert len(calls) > 8
-    for words in calls:
-        command: Any = typer.main.get_command(app)
-        rest = list(words)
-        if rest[0] not in command.commands and rest[0] in UNWRITTEN:
-            pytest.skip(f"sorter {rest[0]} is not written yet")
-        while rest and hasattr(command, "commands"):
-            assert rest[0] in command.commands, words
-            command = command.commands[rest.pop(0)]
-        known = {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
-        for word in rest:
-            if word.startswith("-"):
-                assert word.split("=")[0] in known, words
 
 
 def test_every_setting_of_the_example_is_an_option_of_watch() -> None:
