@@ -170,6 +170,10 @@ def test_a_link_across_file_systems_says_what_to_do(bundle: Path, tmp_path: Path
         (["in", "--sort-into", "inside"], "overlaps"),
         (["in", "--link"], "--sort-into"),
         (["s3://b/p", "--engine", "ray", "--sort-into", "out"], "a URL is none"),
+        (
+            ["s3://b/p", "--engine", "ray", "--csv", "c", "--html", "h", "--resume"],
+            "a URL cannot be",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
