@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from sorter.doctor import folder, machine, port, unit
 from sorter.doctor.finding import ACTUATOR, MODEL, Level, exit_code, fail, ok, warn
 from sorter.doctor.model import check_model
+from sorter.service import units
 from tests.tiny import write_bundle
 
 
@@ -148,7 +149,8 @@ def test_a_port_that_is_not_there_or_no_port(tmp_path: Path) -> None:
     assert (gone.level, gone.exit_code) == (Level.FAIL, ACTUATOR)
     assert "plug" in gone.fix
     (tmp_path / "file").touch()
-    assert port.check_port(str(tmp_path / "file")).level is Level.FAIL
+    no_port = port.check_port(str(tmp_path / "file"))
+    assert (no_port.level, no_port.fix) == (Level.FAIL, "name the device: ls /dev/serial/by-id")
 
 
 def test_a_port_that_another_program_holds(pty_name: str) -> None:
@@ -208,6 +210,19 @@ def test_unit(tmp_path: Path) -> None:
     wants.mkdir()
     (wants / file.name).symlink_to(file)
     assert unit.check_unit(unit_dir=tmp_path, run_dir=nowhere).level is Level.OK
+
+
+def test_the_service_s_own_settings_are_read_as_they_were_written(tmp_path: Path) -> None:
+    odd = '/srv/a "quoted" $HOME\\back'
+    done = units.files(
+        command=PurePosixPath("/opt/sorter/bin/sorter"),
+        settings={"SORTER_DIR": odd, "SORTER_SERIAL": "none"},
+    )
+    file = tmp_path / "sorter.env"
+    file.write_text(units.marked(done[-1].text))
+    found = unit.settings(file)
+    assert found == {"SORTER_DIR": odd, "SORTER_SERIAL": "none"}
+    assert unit.settings(tmp_path / "gone") == {}
 
 
 def _doctor(*words: str | Path) -> subprocess.CompletedProcess[str]:

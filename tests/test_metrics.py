@@ -219,3 +219,15 @@ def test_whatever_the_program_counts_is_declared() -> None:
         keywords = {k.arg for k in node.keywords}
         if None not in keywords:
             assert keywords - {"amount"} == set(DECLARED[name].labels), f"{where}: {name}"
+
+
+def test_every_metric_is_documented_with_its_unit() -> None:
+    page = (Path(__file__).parents[1] / "systemd" / "README.md").read_text()
+    rows = re.findall(r"^\| `(sorter_\w+)(?:{(.*)})?` \| (\w+) \| (.+?) \| (.+?) \|$", page, re.M)
+    documented = {
+        name: (labels, "info" if name.endswith("_info") else kind, help_)
+        for name, labels, kind, _, help_ in rows
+    }
+    assert documented == {n: (", ".join(d.labels), d.kind, d.help) for n, d in DECLARED.items()}
+    for name, _, _, unit, _ in rows:
+        assert ("seconds" in name, "bytes" in name) == (unit == "seconds", unit == "bytes"), name

@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+SERVICE_JOURNAL = Path("/var/lib/sorter/journal.sqlite")
+
 
 def doctor(
     model: Annotated[
@@ -25,21 +27,31 @@ def doctor(
     ] = None,
     journal: Annotated[
         Path | None,
-        typer.Option("--journal", envvar="SORTER_JOURNAL", help="Journal; default: beside here."),
+        typer.Option(
+            "--journal", envvar="SORTER_JOURNAL", help="Journal; default: the user's state folder."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list on stdout.")] = False,
 ) -> None:
     """Look at model, processor, folder, port, clock, disk and unit; name the fix of each fault.
 
-    The port is not opened: that would reset an Arduino. Exit code 0 where nothing fails, else
-    that of the first failure: 3 model, 4 actuator, 5 environment.
+    What is not given comes from the installed service's settings, if there is one. The port is not
+    opened: that would reset an Arduino. Exit code 0 where nothing fails, else that of the first
+    failure: 3 model, 4 actuator, 5 environment.
 
     Example: sorter doctor --watch /srv/sorter/camera --serial /dev/serial/by-id/NAME
     """
+    from sorter.cli.watch import default_journal
     from sorter.doctor import folder, machine, port, unit
     from sorter.doctor.finding import exit_code
     from sorter.doctor.model import check_model
 
+    installed = unit.settings()
+    watch = watch or _path(installed.get("SORTER_DIR"))
+    serial = serial or installed.get("SORTER_SERIAL")
+    model = model or _path(installed.get("SORTER_MODEL"))
+    usual = SERVICE_JOURNAL if installed else default_journal()
+    journal = journal or _path(installed.get("SORTER_JOURNAL")) or usual
     findings = [check_model(model), machine.check_cpu()]
     if watch is not None:
         findings.append(folder.check_folder(watch))
@@ -50,7 +62,7 @@ def doctor(
     findings += [
         port.check_meddlers(),
         machine.check_clock(),
-        machine.check_disk(journal or Path.cwd() / "journal.sqlite"),
+        machine.check_disk(journal),
         unit.check_unit(),
     ]
     if as_json:
@@ -82,6 +94,10 @@ def doctor(
     code = exit_code(findings)
     if code:
         raise typer.Exit(code)
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 def register(app: typer.Typer) -> None:

@@ -31,17 +31,11 @@ def check_port(port: str, *, dev: Path = DEV) -> Finding:
     if "://" in port:
         return _check_url(port)
     path = Path(port)
-    try:
-        usable = stat.S_ISCHR(path.stat().st_mode) and os.access(path, os.R_OK | os.W_OK)
-    except OSError:
-        usable = False
-    if not usable:
+    if not (_is_device(path) and os.access(path, os.R_OK | os.W_OK)):
         return fail(
             "port",
             diagnosis.explain(port, OSError("not usable")),
-            "a udev rule that opens ports comes with: sudo sorter service install"
-            if path.exists()
-            else "plug the device in, or name another port with --serial",
+            _fix(path),
             exit_code=ACTUATOR,
         )
     holder = diagnosis.holder(port)
@@ -61,6 +55,21 @@ def check_port(port: str, *, dev: Path = DEV) -> Finding:
             f"--serial {quote(str(stable))}",
         )
     return ok("port", f"{port}, allowed and free")
+
+
+def _is_device(path: Path) -> bool:
+    try:
+        return stat.S_ISCHR(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _fix(path: Path) -> str:
+    if _is_device(path):
+        return "for every board at once, a udev rule comes with: sudo sorter service install"
+    if path.exists():
+        return "name the device: ls /dev/serial/by-id"
+    return "plug the device in, or name another port with --serial"
 
 
 def check_meddlers(*, proc: Path = PROC, rules: tuple[Path, ...] = RULES) -> Finding:

@@ -14,6 +14,7 @@ from pathlib import Path
 from sorter.doctor.finding import Finding, fail, ok, warn
 
 UNIT_DIR = Path("/etc/systemd/system")
+SETTINGS = Path("/etc/sorter/sorter.env")
 
 
 def check_unit(
@@ -54,6 +55,21 @@ def check_unit(
             return fail("unit", f"{name} is {state}", f"journalctl -u {name} -e")
         states.append(f"{name} active, restarted {restarts} times")
     return ok("unit", "; ".join(states))
+
+
+def settings(file: Path = SETTINGS) -> dict[str, str]:
+    """What the single station's settings file says, by name; empty where there is none to read."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return {}
+    found = {}
+    for line in text.splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and not name.startswith("#"):
+            inner = value[1:-1] if value[:1] == value[-1:] == '"' and len(value) > 1 else value
+            found[name] = re.sub(r"\\(.)", r"\1", inner)
+    return found
 
 
 def _command(unit: Path) -> str | None:

@@ -177,4 +177,5 @@ class Swapper:
     def _refuse(self, why: str) -> None:
         self.refused = why
         self._meter.count("sorter_model_swaps_total", result="refused")
+        self._meter.count("sorter_faults_total", part="model")
         log.error("new weights refused, the old ones stay: %s", why)
