@@ -63,7 +63,10 @@ def parse_taxonomy(text: str, *, source: str) -> Taxonomy:
 
 
 def taxonomy_from_dict(document: dict[str, Any], *, source: str) -> Taxonomy:
-    """Build a Taxonomy from parsed TOML or JSON of the same shape. Raises TaxonomyError."""
+    """Build a Taxonomy from parsed TOML or JSON of the same shape. Raises TaxonomyError.
+
+    A bin's key and an item's code name folders, and hold no slash and no leading dot.
+    """
     bin_rows = _rows(document, "bins", source, limit=MAX_BINS)
     item_rows = _rows(document, "items", source, limit=MAX_ITEMS)
     bins = tuple(
@@ -85,6 +88,10 @@ def taxonomy_from_dict(document: dict[str, Any], *, source: str) -> Taxonomy:
         )
         for i, row in enumerate(item_rows)
     )
+    for what, name in (*(("bin", b.key) for b in bins), *(("item", i.code) for i in items)):
+        # Archive, ring and labelled data keep folders of these names.
+        if "/" in name or name.startswith("."):
+            raise TaxonomyError(f"{source}: {what} {name!r} cannot name a folder; change it")
     _refuse_repeats([b.key for b in bins], "bin key", source)
     _refuse_repeats([item.code for item in items], "item code", source)
     _refuse_repeats([item.name.casefold() for item in items], "item name", source)

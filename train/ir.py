@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sorter.errors import ExportError
-from sorter.vision.bundle import write_metadata
+from sorter.vision.description import write_metadata
 from train.calibrate import Calibration
 from train.networks import Network
 

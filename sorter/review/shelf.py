@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sorter.dataset import layout
 from sorter.domain import Item, Taxonomy
-from sorter.errors import FolderError, ImageError, TaxonomyError
+from sorter.errors import FolderError, ImageError
 from sorter.vision import images
 
 NAME_LENGTH = 80
@@ -27,14 +27,10 @@ class Shelf:
     """`root/<class>/`, or `root/train/<class>/` where DATA is divided into train and val.
 
     A class keeps the folder that it has, however it is called; a new one is named by code. Raises
-    DataError for folders that `sorter train` would refuse, TaxonomyError for a code that cannot
-    name a folder, FolderError where DATA cannot be made.
+    DataError for folders that `sorter train` would refuse, FolderError where DATA cannot be made.
     """
 
     def __init__(self, root: Path, taxonomy: Taxonomy) -> None:
-        for item in taxonomy.items:
-            if "/" in item.code or "\0" in item.code or item.code.startswith("."):
-                raise TaxonomyError(f"class code {item.code!r} cannot name a folder; change it")
         self.root = root
         try:
             root.mkdir(parents=True, exist_ok=True)
