@@ -127,11 +127,12 @@ def softmax(scores: Array) -> Array:
 def from_json(text: str) -> Calibration:
     """Read what `to_json` wrote."""
     document = json.loads(text)
+    first, second, third, fourth = document["unknown"]
     return Calibration(
-        document["temperature"],
-        tuple(document["bin_thresholds"]),
-        document["unknown_threshold"],
-        tuple(document["unknown"]),
+        float(document["temperature"]),
+        tuple(float(t) for t in document["bin_thresholds"]),
+        float(document["unknown_threshold"]),
+        (float(first), float(second), float(third), float(fourth)),
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ def load(path: Path) -> dict[str, Any]:
     """Read one of our checkpoints, tensors on the CPU. Raises ModelError for anything else."""
     content = load_tensors(path)
     if content.get("format") != FORMAT:
-        raise ModelError(f"{path}: not a checkpoint of this version of sorter")
+        raise ModelError(f"{path}: not a checkpoint of this version of sorter; name another")
     return content
 
 
@@ -59,9 +58,13 @@ def load_tensors(path: Path, data: bytes | None = None) -> dict[str, Any]:
         content = torch.load(
             path if data is None else io.BytesIO(data), map_location="cpu", weights_only=True
         )
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{path}: not a readable checkpoint: {first[:160]}") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}; name a checkpoint") from error
+    except Exception as error:  # hostile bytes make the unpickler raise almost anything
+        # torch's own words are paragraphs, and recommend to run what is in the file.
+        raise ModelError(
+            f"{path}: not a PyTorch checkpoint, cut short, or one that would run code; name another"
+        ) from error
     if not isinstance(content, dict):
-        raise ModelError(f"{path}: holds no dictionary of weights")
+        raise ModelError(f"{path}: holds no dictionary of weights; name another file")
     return content

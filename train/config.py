@@ -14,6 +14,8 @@ from typing import Any
 
 from sorter.errors import UsageError
 
+MAX_SIDE_PX = 1024
+
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "network": ("mobilenet_v2", "cnn", "dnn", "swin_t"),
     "stage": ("both", "head", "full"),
@@ -134,6 +136,10 @@ class Config:
                 raise UsageError(
                     f"{name} is {getattr(self, name)!r}; choose one of {', '.join(allowed)}"
                 )
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, str) and not 0 <= value < 1 << 31:  # NaN is neither
+                raise UsageError(f"{field.name} is {value}; it goes from 0 to {(1 << 31) - 1}")
         for name in _SHARES:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it goes from 0 to 1")
@@ -142,8 +148,8 @@ class Config:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be above 0")
         for name in ("size_px", "train_px", "store_px"):
             side = getattr(self, name)
-            if side and not 16 <= side <= 1024:
-                raise UsageError(f"{name} is {side}; it goes from 16 to 1024")
+            if side and not 16 <= side <= MAX_SIDE_PX:
+                raise UsageError(f"{name} is {side}; it goes from 16 to {MAX_SIDE_PX}")
         if self.freeze_blocks < 0:
             raise UsageError(f"freeze_blocks is {self.freeze_blocks}; use 0 for none, or more")
         if self.folds_run < 0:
@@ -151,6 +157,8 @@ class Config:
         if self.folds == 1 or self.folds < 0:
             raise UsageError(f"folds is {self.folds}; use 2 or more, or 0 for none")
 
+
+_KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 RUNTIME = frozenset({"device", "amp", "threads", "workers"})
 
@@ -273,11 +281,9 @@ def _typed(name: str, value: Any) -> Any:
     if name not in kinds:
         raise UsageError(f"no setting {name!r}; there are {', '.join(kinds)}")
     kind = kinds[name]
-    if not isinstance(value, str) or kind is str:
-        return kind(value)
     try:
-        if kind is bool:
+        if kind is bool and isinstance(value, str):
             return {"true": True, "1": True, "false": False, "0": False}[value.strip().lower()]
         return kind(value)
-    except (KeyError, ValueError) as error:
-        raise UsageError(f"{name} is {value!r}, not a {kind.__name__}") from error
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise UsageError(f"{name} is {value!r}; give a {_KINDS[kind]}") from error

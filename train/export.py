@@ -7,6 +7,7 @@ and moved there only after the edge's own classifier has run it.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from sorter.domain import Taxonomy
-from sorter.errors import ExportError
+from sorter.errors import ExportError, FolderError
 from sorter.taxonomy import taxonomy_to_dict
 from sorter.vision.bundle import MODEL_FILES, open_bundle
 from sorter.vision.classifier import Classifier
@@ -68,9 +69,15 @@ def export(
     released = Released(network, classes, calibration).eval()
     expected = _run_torch(released, proof.pixels)
     metrics = dict(card.get("figures", {}))
+    refuse_foreign(folder)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    try:
+        part.mkdir(parents=True)
+    except OSError as error:
+        raise FolderError(
+            f"{part}: cannot be made: {error.strerror}; name another folder with --out"
+        ) from error
     try:
         model = convert(released, network.size_px)
         notes = {
@@ -96,6 +103,22 @@ def export(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return figures
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise FolderError where `folder` is anything but a bundle: it would be replaced whole."""
+    there = os.path.exists(folder)  # noqa: PTH110 - Path.exists raises for a name too long
+    if not folder.absolute().name or (there and not folder.is_dir()):
+        raise FolderError(f"{folder}: cannot hold a bundle; name another folder with --out")
+    if (
+        there
+        and any(folder.iterdir())
+        and not any((folder / name).is_file() for name in MODEL_FILES.values())
+    ):
+        raise FolderError(
+            f"{folder}: holds something else than a bundle, which would be lost; "
+            "name another folder with --out"
+        )
 
 
 def label_accuracy(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:

@@ -5,10 +5,12 @@ Owns which pictures are judged together. What a figure means belongs to `sorter.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,8 +134,10 @@ def read_scores(file: Path, classes: int) -> tuple[NDArray[np.float32], NDArray[
     try:
         with np.load(file, allow_pickle=False) as stored:
             scores, labels = stored["scores"], stored["labels"]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{file}: holds no out-of-fold scores and labels") from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{file}: holds no out-of-fold scores; name the oof.npz of a run with --folds"
+        ) from error
     if scores.ndim != 2 or scores.shape[1] not in (classes, classes + 1):
-        raise DataError(f"{file}: {scores.shape} scores do not fit {classes} classes")
+        raise DataError(f"{file}: {scores.shape} scores do not fit {classes} classes; name another")
     return scores, labels

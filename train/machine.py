@@ -71,8 +71,10 @@ def open_machine(config: Config) -> Iterator[Machine]:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("no CUDA device here; use --device cpu or auto")
     wants_cuda = config.device != "cpu" and torch.cuda.is_available()
-    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    world, rank, local = (
+        _from_torchrun(name, usual)
+        for name, usual in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0))
+    )
     if world > 1:
         dist.init_process_group("nccl" if wants_cuda else "gloo")
     device = torch.device("cuda", local) if wants_cuda else torch.device("cpu")
@@ -139,3 +141,10 @@ def _keep_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _from_torchrun(name: str, usual: int) -> int:
+    text = os.environ.get(name, str(usual))
+    if not text.isdecimal():
+        raise UsageError(f"{name} is {text!r} in the environment; torchrun sets it, else unset it")
+    return int(text)

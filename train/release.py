@@ -8,22 +8,22 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sorter.domain import Prediction
-from sorter.errors import ImageError, ModelError, UsageError
+from sorter.domain import Prediction, Taxonomy
+from sorter.errors import ImageError, ModelError, SorterError, UsageError
 from sorter.taxonomy import taxonomy_from_dict
 from sorter.vision import images
 from train import checkpoint
-from train.calibrate import from_json
-from train.config import make_config
+from train.calibrate import Calibration, from_json
+from train.config import MAX_SIDE_PX, Config, make_config
 from train.data import Pixels, Sources, default_cache, gather
-from train.export import Proof, export
+from train.export import Proof, export, refuse_foreign
 from train.figures import predictions
 from train.networks import Network, build
 from train.onnx_file import save_onnx
@@ -36,27 +36,32 @@ def export_again(
 
     Raises ModelError, UsageError where there are no pictures to measure on, ExportError.
     """
-    file, content = _read_finished(source)
-    pictures = data or _run_data(file)
+    finished = _read_finished(source)
+    pictures = data or _run_data(finished.file)
     if pictures is None:
-        raise UsageError(f"{file}: name the pictures to measure on with --data DATA")
-    taxonomy = taxonomy_from_dict(json.loads(content["taxonomy"]), source=str(file))
-    config = replace(make_config(json.loads(content["config"])), int8=int8, max_drop=max_drop)
-    network = open_network(content, len(taxonomy.items))
+        raise UsageError(f"{finished.file}: name the pictures to measure on with --data DATA")
+    config = replace(finished.config, int8=int8, max_drop=max_drop)
+    refuse_foreign(out)
 
     def say(line: str) -> None:
         sys.stderr.write(f"{line}\n")
 
-    corpus = gather(Sources(pictures), taxonomy, say=say)
-    pixels = Pixels(corpus, network.size_px, default_cache())
+    corpus = gather(Sources(pictures), finished.taxonomy, say=say)
+    pixels = Pixels(corpus, finished.network.size_px, default_cache())
     rows, train_rows = corpus.rows("val"), corpus.rows("train")
     if not len(rows):
         rows = train_rows[:200]
     step = max(1, len(train_rows) // config.calibration_size)
-    proof = Proof(pixels.take(rows), corpus.labels[rows], pixels.take(train_rows[::step]))
-    card = json.loads(content["card"])
-    calibration = from_json(content["calibration"])
-    return export(network, calibration, taxonomy, config, proof, out, card=card, say=say)
+    return export(
+        finished.network,
+        finished.calibration,
+        finished.taxonomy,
+        config,
+        Proof(pixels.take(rows), corpus.labels[rows], pixels.take(train_rows[::step])),
+        out,
+        card=finished.card,
+        say=say,
+    )
 
 
 def export_onnx(source: Path, file: Path) -> dict[str, Any]:
@@ -65,23 +70,22 @@ def export_onnx(source: Path, file: Path) -> dict[str, Any]:
     Measured on drawn pictures, so that none need be named. Raises ModelError, ExportError,
     MissingExtraError, FolderError.
     """
-    named, content = _read_finished(source)
-    taxonomy = taxonomy_from_dict(json.loads(content["taxonomy"]), source=str(named))
-    network = open_network(content, len(taxonomy.items)).eval()
-    calibration = from_json(content["calibration"])
-    digest = str(json.loads(content["card"]).get("data_digest", ""))
-    delta = save_onnx(network, calibration, taxonomy, file, data_digest=digest)
+    finished = _read_finished(source)
+    digest = str(finished.card.get("data_digest", ""))
+    delta = save_onnx(
+        finished.network.eval(),
+        finished.calibration,
+        finished.taxonomy,
+        file,
+        data_digest=digest,
+    )
     return {"onnx": str(file), "onnx_max_delta": delta}
 
 
 def predict_again(file: Path, pictures: Sequence[Path]) -> list[Prediction | ImageError]:
     """Predictions of the network in `file`, float32 on the CPU, as the edge would get them."""
-    content = checkpoint.load(file)
-    if "calibration" not in content:
-        raise ModelError(f"{file}: not a released checkpoint: it carries no calibration")
-    calibration = from_json(content["calibration"])
-    classes = len(json.loads(content["taxonomy"])["items"])
-    network = open_network(content, classes).eval()
+    finished = _read_finished(file)
+    network, classes = finished.network.eval(), len(finished.taxonomy.items)
     results: list[Prediction | ImageError] = []
     for path in pictures:
         try:
@@ -92,33 +96,58 @@ def predict_again(file: Path, pictures: Sequence[Path]) -> list[Prediction | Ima
         with torch.inference_mode():
             batch = torch.from_numpy(pixels[None].copy()).permute(0, 3, 1, 2)
             scores = network(network.normalise(batch)).numpy()
-        results += predictions(scores, classes, calibration)
+        results += predictions(scores, classes, finished.calibration)
     return results
 
 
-def open_network(content: dict[str, Any], classes: int) -> Network:
-    """The network of a bundle's checkpoint, with its weights. Raises ModelError."""
-    try:
-        config = json.loads(content["config"])
-        outputs = len(content["model"]["head.bias"])
-        if outputs not in (classes, classes + 1):
-            raise ModelError(f"the checkpoint has {outputs} scores for {classes} classes")
-        network = build(
-            content["network"], outputs, size_px=content["size_px"], pool=config["pool"]
-        )
-        network.load_state_dict(content["model"])
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise ModelError(f"not a checkpoint of a released network: {error}") from error
-    return network
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """What a released checkpoint holds, each part read and checked."""
+
+    file: Path
+    network: Network
+    calibration: Calibration
+    taxonomy: Taxonomy
+    config: Config
+    card: Mapping[str, Any]
 
 
-def _read_finished(source: Path) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint that `source` is or holds, and its content. Raises ModelError."""
+def _read_finished(source: Path) -> _Finished:
+    """The checkpoint that `source` is or holds. Raises ModelError, naming the file."""
     file = source / "final.pt" if source.is_dir() else source
     content = checkpoint.load(file)
     if "calibration" not in content:
         raise ModelError(f"{file}: not calibrated yet; finish the run with sorter train --resume")
-    return file, content
+    try:
+        taxonomy = taxonomy_from_dict(dict(json.loads(content["taxonomy"])), source=str(file))
+        return _Finished(
+            file,
+            _open_network(content, len(taxonomy.items)),
+            from_json(content["calibration"]),
+            taxonomy,
+            make_config(dict(json.loads(content["config"]))),
+            dict(json.loads(content["card"])),
+        )
+    except (SorterError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        raise ModelError(
+            f"{file}: not a checkpoint of a released network ({reason}); name the checkpoint.pt of "
+            "a bundle"
+        ) from error
+
+
+def _open_network(content: Mapping[str, Any], classes: int) -> Network:
+    """The network with its weights. Raises ValueError and torch's RuntimeError, among others."""
+    size_px = int(content["size_px"])
+    if not 16 <= size_px <= MAX_SIDE_PX:
+        raise ValueError(f"{size_px} pixels")
+    outputs = len(content["model"]["head.bias"])
+    if outputs not in (classes, classes + 1):
+        raise ValueError(f"{outputs} scores for {classes} classes")
+    pool = json.loads(content["config"])["pool"]
+    network = build(content["network"], outputs, size_px=size_px, pool=pool)
+    network.load_state_dict(content["model"])
+    return network
 
 
 def _run_data(file: Path) -> Path | None:

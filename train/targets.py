@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -52,8 +53,10 @@ class Teacher:
         try:
             with np.load(file, allow_pickle=False) as stored:
                 digests, values = stored["digests"], stored["probabilities"]
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{file}: not a teacher's file (digests, probabilities)") from error
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+            raise DataError(
+                f"{file}: not a teacher's file of digests and probabilities; name another --teacher"
+            ) from error
         if values.ndim != 2 or values.shape != (len(digests), classes):
             raise DataError(
                 f"{file}: shape {values.shape} does not give {classes} classes a picture"

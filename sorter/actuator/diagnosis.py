@@ -41,20 +41,20 @@ def explain(name: str, error: BaseException) -> str:
     try:
         info = path.stat()
     except PermissionError:
-        return f"{name}: this user may not look into its folder"
+        return f"{name}: this user may not look into its folder; change its permissions"
     except OSError:
         here = ports_here()
         seen = "ports here: " + ", ".join(here) if here else "this machine has no serial port now"
         return f"{name}: no such port; {seen}. Is the cable in?"
     if not stat.S_ISCHR(info.st_mode):
-        return f"{name}: is not a serial port (a device, a pty or a URL is wanted)"
+        return f"{name}: is not a serial port; give a device, a pty or a URL"
     if not os.access(name, os.R_OK | os.W_OK):
         return f"{name}: permission denied; {_who_may(info)}"
     text = str(error)
     if "exclusively lock" in text or "busy" in text.lower():
         by = holder(name)
         return f"{name}: in use by {by or 'another program'}; end that program first"
-    return f"{name}: cannot be opened: {text or type(error).__name__}"
+    return f"{name}: cannot be opened: {text or type(error).__name__}; is it a serial port?"
 
 
 def _who_may(info: os.stat_result) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ class EventLog:
     """One JSON line an event, flushed at once; `move` is written when the movement starts."""
 
     def __init__(self, path: Path | None) -> None:
+        self._path = path
         self._file: IO[str] | None = None
         if path is not None:
             try:
@@ -24,13 +26,16 @@ class EventLog:
     def __call__(self, event: str, n: int | None, bin_number: int | None) -> None:
         if self._file:
             at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-            print(
-                json.dumps({"t": at, "event": event, "n": n, "bin": bin_number}),
-                file=self._file,
-                flush=True,
-            )
+            line = json.dumps({"t": at, "event": event, "n": n, "bin": bin_number})
+            try:
+                print(line, file=self._file, flush=True)
+            except OSError as error:
+                raise FolderError(
+                    f"log {self._path}: {error.strerror}; make room, or choose another --log"
+                ) from error
 
     def close(self) -> None:
         """Close the file."""
         if self._file:
-            self._file.close()
+            with contextlib.suppress(OSError):  # A line that did not fit was told already.
+                self._file.close()

@@ -59,6 +59,8 @@ class FileMemory:
     def __init__(self, path: Path) -> None:
         if not path.parent.is_dir():
             raise FolderError(f"EEPROM file {path}: no such folder; choose another --eeprom")
+        if path.exists() and not path.is_file():
+            raise FolderError(f"EEPROM file {path}: is no file; choose another --eeprom")
         self._path = path
 
     def load(self) -> tuple[str, int] | None:

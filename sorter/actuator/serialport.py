@@ -165,8 +165,26 @@ class UrlPort:
             self._owner.close()
 
 
+def check_name(name: str) -> None:
+    """Raise UsageError for what no plugging in will ever make a port."""
+    if not name.strip():
+        raise UsageError("--serial is empty: give a device such as /dev/ttyACM0, or a URL")
+    if name.startswith("socket://"):
+        _address(name)
+    elif "://" in name:
+        try:
+            serial.serial_for_url(name, do_not_open=True)
+        except ValueError as error:  # of an unknown kind; others may be there later
+            raise UsageError(
+                f"{name}: {error}; give a device, socket://HOST:PORT or rfc2217://HOST:PORT"
+            ) from error
+        except _GONE:
+            pass
+
+
 def open_port(name: str) -> Port:
     """Open `name`: a device path or a pyserial URL. PortError says what to do about it."""
+    check_name(name)
     if name.startswith("socket://"):
         return _open_socket(name)
     if "://" in name:
@@ -180,14 +198,18 @@ def open_port(name: str) -> Port:
     return FilePort(name, owner.fileno(), owner)
 
 
-def _open_socket(name: str) -> Port:
+def _address(name: str) -> tuple[str, int]:
     host, _, port = name.removeprefix("socket://").partition("/")[0].rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
         raise UsageError(f"{name}: a TCP port is written socket://HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _open_socket(name: str) -> Port:
     try:
-        owner = socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S)
-    except OSError as error:
-        reason = error.strerror or str(error) or "no answer"
+        owner = socket.create_connection(_address(name), timeout=CONNECT_S)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that DNS cannot carry
+        reason = getattr(error, "strerror", None) or str(error) or "no answer"
         raise PortError(f"{name}: {reason}; is the device's server running?") from error
     owner.setblocking(False)
     owner.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -198,7 +220,7 @@ def _open_url(name: str) -> Port:
     try:
         owner = serial.serial_for_url(name, BAUD, timeout=0.02, write_timeout=CONNECT_S)
     except (*_GONE, ImportError) as error:
-        raise PortError(f"{name}: cannot be opened: {error}") from error
+        raise PortError(f"{name}: cannot be opened: {error}; check the address") from error
     # rfc2217's writes go out on a blocking socket whose own limit is five seconds.
     inner = getattr(owner, "_socket", None)
     if isinstance(inner, socket.socket):

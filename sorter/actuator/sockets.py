@@ -77,7 +77,9 @@ class PtySocket:
 
     def _point(self, link: Path, target: str) -> None:
         if link.exists() and not link.is_symlink():
-            raise FolderError(f"link {link}: something that is no link is there; choose another")
+            raise FolderError(
+                f"link {link}: something that is no link is there; choose another --link"
+            )
         fresh = link.with_name(f".{link.name}.{os.getpid()}")
         try:
             fresh.unlink(missing_ok=True)
@@ -111,7 +113,8 @@ class TcpSocket:
         try:
             self._listener = socket.create_server((self._address, self._port))
         except OSError as error:
-            raise PortError(f"TCP port {self._port}: {error.strerror}; choose another") from error
+            reason = os.strerror(error.errno) if error.errno else error
+            raise PortError(f"TCP port {self._port}: {reason}; choose another --tcp") from error
         self._listener.setblocking(False)
         self._port = int(self._listener.getsockname()[1])
         self.name = f"socket://{self._address}:{self._port}"

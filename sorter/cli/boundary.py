@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 import typer
@@ -42,6 +43,8 @@ def run(app: typer.Typer, name: str) -> int:
     except OSError as error:
         # A folder that may not be entered, a name too long, a disk that fails: where a path is
         # named, the machine refused it. Modules say better what to do about those they expect.
+        if _here_is_gone():
+            return _fail("sorter: this folder is gone; cd to another", EnvironmentFault.exit_code)
         if error.filename is None or isinstance(error.filename, int):
             raise
         path = os.fsdecode(error.filename)
@@ -113,6 +116,14 @@ def _open_streams() -> None:
         )
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
+def _here_is_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _close_stdout() -> None:

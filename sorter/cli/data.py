@@ -86,7 +86,8 @@ def _write_groups(file: Path, report: Report) -> None:
 
     home = file.parent.resolve()
     try:
-        with file.open("w", encoding="utf-8", newline="") as stream:
+        # Paths keep the bytes that are no UTF-8: `read_groups` takes them back.
+        with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("path", "group"))
             for path, group in report.groups.items():
@@ -94,7 +95,9 @@ def _write_groups(file: Path, report: Report) -> None:
                 inside = whole.is_relative_to(home)
                 writer.writerow((whole.relative_to(home) if inside else whole, group))
     except OSError as error:
-        raise FolderError(f"{file}: cannot be written: {error.strerror}") from error
+        raise FolderError(
+            f"{file}: cannot be written: {error.strerror}; name another --groups-out"
+        ) from error
 
 
 def _document(report: Report) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def write_csv(file: Path, wrong: Sequence[Wrong]) -> None:
                 cells += [d.bin.key, d.status.value, f"{d.bin_confidence:.4f}"]
                 writer.writerow([cell(text) for text in cells])
     except OSError as error:
-        raise FolderError(f"{file}: cannot be written: {error.strerror}") from error
+        raise FolderError(f"{file}: cannot be written: {error.strerror}; name another") from error
 
 
 def write_sheet(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -67,9 +68,11 @@ def export(
     import csv as table
 
     from sorter.cli.watch import default_journal
+    from sorter.report.place import place_for
     from sorter.report.text import escape
     from sorter.station.history import COLUMNS, read_items
 
+    csv = place_for(csv)
     part = csv.with_name(csv.name + ".part")
     count = 0
     rows = read_items(journal or default_journal())
@@ -83,9 +86,12 @@ def export(
                 writer.writerow([_cell(row[name]) for name in COLUMNS])
         part.replace(csv)
     except OSError as error:
-        raise EnvironmentFault(f"{csv}: cannot be written: {error.strerror}") from error
+        raise EnvironmentFault(
+            f"{csv}: cannot be written: {error.strerror}; name another --csv"
+        ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
     typer.echo(f"{count} items", err=True)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sorter.cli.signals import Asked
-from sorter.errors import UsageError
+from sorter.errors import EnvironmentFault
 
 if TYPE_CHECKING:
     from sorter.station.seams import Actuator, Model
@@ -56,7 +56,10 @@ def default_journal() -> Path:
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     if given:
         return Path(given) / "journal.sqlite"
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    try:
+        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError as error:
+        raise EnvironmentFault("this user has no home folder; name it with --journal") from error
     return Path(base) / "sorter" / "journal.sqlite"
 
 
@@ -137,6 +140,7 @@ def watch(
     Example: sorter watch /srv/sorter/camera --serial /dev/serial/by-id/NAME
     """
     from sorter.cli.output import log_to_stderr, shown
+    from sorter.report.place import place_for
     from sorter.station.archive import Archive, Ring, refuse_inside
     from sorter.station.bell import Bell
     from sorter.station.loop import Station
@@ -158,7 +162,7 @@ def watch(
         if place is not None:
             refuse_inside(place, folder, option)
     if metrics is not None:
-        refuse_inside(metrics.parent, folder, "--metrics")
+        refuse_inside(place_for(metrics).parent, folder, "--metrics")
     bundle = model or default_bundle()
     opener = _opener(bundle, precision.value, min_confidence)
     with asked.listening():
@@ -247,10 +251,10 @@ def _gate(
     """The actuator, None where the station only records. Raises UsageError."""
     if serial == "none":
         return None
-    if not serial.strip():
-        raise UsageError("--serial is empty: give a port, or none to record only")
     from sorter.actuator.link import open_actuator
+    from sorter.actuator.serialport import check_name
 
+    check_name(serial)
     return open_actuator(
         serial,
         protocol=protocol.value,

@@ -93,16 +93,21 @@ def read_groups(file: Path) -> dict[str, str]:
     Paths are as the file spells them, relative to its own folder. Raises DataError.
     """
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
+        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
             reader = csv.DictReader(stream)
             if not {"path", "group"} <= set(reader.fieldnames or ()):
-                raise DataError(f"{file}: needs a header with the columns path and group")
+                raise DataError(
+                    f"{file}: needs a header with the columns path and group; "
+                    "sorter data check writes such a file"
+                )
             groups = {row["path"]: row["group"] for row in reader if row["path"] and row["group"]}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
             f"{file}: cannot read the groups: {reason}; sorter data check writes such a file"
         ) from error
+    if any("\0" in path for path in groups):
+        raise DataError(f"{file}: holds zero bytes; sorter data check writes a sound one")
     if not groups:
         raise DataError(f"{file}: names no picture; sorter data check writes such a file")
     return groups

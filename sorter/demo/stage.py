@@ -21,7 +21,7 @@ from sorter.actuator.memory import Kept
 from sorter.actuator.simulator import Simulator
 from sorter.actuator.sockets import PtySocket
 from sorter.demo.pictures import Camera, Shot
-from sorter.domain import ItemState
+from sorter.domain import ItemState, Taxonomy
 from sorter.station.bell import Bell
 from sorter.station.loop import Station
 from sorter.station.metrics import Metrics
@@ -31,7 +31,7 @@ from sorter.station.parts import Parts
 from sorter.station.pulse import Pulse
 from sorter.station.record import Record
 from sorter.station.seams import Model
-from sorter.station.settings import Settings
+from sorter.station.settings import HOLD, Settings
 from sorter.station.watcher import Watcher
 
 AFTER_S = 4.0
@@ -111,7 +111,7 @@ def play(
             pulse=Pulse(voice, Watchdog(), metrics),
             sinks=(note,),
         )
-        station = Station(parts, Settings())
+        station = Station(parts, Settings(unsure=_unsure(model.taxonomy)))
 
         def end_early() -> None:
             tally.cut_short = camera.delivered < len(shots)
@@ -175,3 +175,9 @@ def _moves(log: Path) -> list[int]:
     """The numbers that the gate moved for, as its own log says."""
     events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     return [event["n"] for event in events if event["event"] == "move"]
+
+
+def _unsure(taxonomy: Taxonomy) -> str:
+    """The residual bin where the model has one, else nowhere."""
+    usual = Settings().unsure
+    return usual if usual in (b.key for b in taxonomy.bins) else HOLD

@@ -98,7 +98,8 @@ def _is_synchronised() -> bool:
 def check_disk(journal: Path, *, free_bytes: int | None = None, kind: str | None = None) -> Finding:
     """The place of the journal: there, writable, local, with room."""
     folder = journal.parent
-    while not folder.exists() and folder != folder.parent:
+    # Path.exists raises for a name too long.
+    while not os.path.exists(folder) and folder != folder.parent:  # noqa: PTH110
         folder = folder.parent
     if not folder.is_dir():
         return fail("disk", f"{folder} is not a folder", "name another place with --journal")
@@ -109,7 +110,7 @@ def check_disk(journal: Path, *, free_bytes: int | None = None, kind: str | None
             f"{folder} is on {kind}, whose locks and write order cannot be trusted",
             "keep the journal on this machine: --journal",
         )
-    if not os.access(journal if journal.exists() else folder, os.W_OK):
+    if not os.access(journal if os.path.exists(journal) else folder, os.W_OK):  # noqa: PTH110
         return fail(
             "disk", f"{journal} is not writable by this user", "run as the station's user, or sudo"
         )

@@ -139,4 +139,6 @@ def _translated(path: Path) -> Iterator[None]:
     except PermissionError as error:
         raise EnvironmentFault(f"{path}: not permitted; run it with sudo") from error
     except OSError as error:
-        raise EnvironmentFault(f"{path}: {error.strerror or error}") from error
+        raise EnvironmentFault(
+            f"{path}: {error.strerror or error}; name another --root or --dir, or mend it"
+        ) from error

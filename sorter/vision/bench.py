@@ -58,7 +58,7 @@ def measure(
         except ImageError:
             continue
     if not pixels:
-        raise DataError("no picture to measure with could be opened")
+        raise DataError("no picture to measure with could be opened; name folders of pictures")
     alone_on_one = Classifier(bundle, precision=precision, threads=1)
     classifier = open_classifier(bundle, precision=precision, cores=cores)
     workers = workers_for(jobs)
