@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -177,6 +178,22 @@ def test_a_newer_journal_is_left_alone(tmp_path: Path) -> None:
         open_journal(file)
     with pytest.raises(JournalError, match="newer"):
         summarise(file)
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_file_that_is_gone_takes_no_record(how: str, tmp_path: Path) -> None:
+    file = tmp_path / "j.sqlite"
+    with contextlib.closing(open_journal(file)) as journal:
+        n = journal.add(picture(), ItemState.ARRIVED)
+        file.rename(tmp_path / "away")
+        if how == "replaced":
+            shutil.copy(tmp_path / "away", file)
+        for write in (
+            lambda: journal.add(picture("b.jpg", "b"), ItemState.DONE),
+            lambda: journal.finish(n, ItemState.EXPIRED),
+        ):
+            with pytest.raises(JournalError, match=f"was {how} while in use"):
+                write()
 
 
 def test_every_write_survives_kill_9(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from sorter.station.cells import identity_cell, one_line, path_of, stored
 from sorter.station.picture import Picture
 from sorter.station.reserve import Reserve
 from sorter.station.settle import Identity
+from sorter.station.stuck import is_stuck
 
 NEWEST_SAME_NAME = 8
 """A file that lies there now is among the newest records of its name; a camera may use one name
@@ -67,6 +68,7 @@ class Journal:
         synchronous: str,
     ) -> None:
         self.path = path
+        self._file = path.stat()
         self.warnings = warnings
         self._db = db
         self._lock = lock
@@ -252,11 +254,22 @@ class Journal:
         if self._write(sql, values, urgent=urgent).rowcount != 1:
             raise RuntimeError(f"journal: no such open row: {sql.split(' WHERE ')[-1]} {values}")
 
+    def _check_place(self) -> None:
+        """SQLite goes on writing into a file that was removed, and nobody would ever read it."""
+        try:
+            now = self.path.stat()
+        except FileNotFoundError as error:
+            raise JournalError(f"{self.path}: was removed while in use; start again") from error
+        except OSError:
+            return  # The disk does not answer; the write says so better.
+        if (now.st_dev, now.st_ino) != (self._file.st_dev, self._file.st_ino):
+            raise JournalError(f"{self.path}: was replaced while in use; start again")
+
     def _fetch(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            kind = JournalStuckError if _is_stuck(error) else JournalError
+            kind = JournalStuckError if is_stuck(error) else JournalError
             raise kind(f"{self.path}: cannot read the journal: {error}; check the disk") from error
 
     def _write(
@@ -267,27 +280,15 @@ class Journal:
         An `urgent` one is the last word on something that already happened: it may use the
         reserve of a full disk.
         """
+        self._check_place()
         try:
             return self._db.execute(sql, values)
         except sqlite3.Error as error:
             failure = error
-        if urgent and _is_stuck(failure) and self._reserve.give():
+        if urgent and is_stuck(failure) and self._reserve.give():
             try:
                 return self._db.execute(sql, values)
             except sqlite3.Error as error:
                 failure = error
-        kind = JournalStuckError if _is_stuck(failure) else JournalError
+        kind = JournalStuckError if is_stuck(failure) else JournalError
         raise kind(f"{self.path}: cannot write the journal: {failure}; check the disk") from failure
-
-
-def _is_stuck(error: sqlite3.Error) -> bool:
-    """True for what a disk may recover from; a damaged file is another matter."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_NOMEM,
-    )
