@@ -132,7 +132,7 @@ def one_line(name: str, part: Mapping[str, Any]) -> str:
 def read_scores(file: Path, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Scores and labels of an `oof.npz`. Raises DataError."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             scores, labels = stored["scores"], stored["labels"]
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
         raise DataError(

@@ -51,7 +51,7 @@ class Teacher:
         Raises DataError.
         """
         try:
-            with np.load(file, allow_pickle=False) as stored:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 digests, values = stored["digests"], stored["probabilities"]
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise DataError(

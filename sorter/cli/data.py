@@ -58,7 +58,9 @@ def check(
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    screen = Console(stderr=True)
+    # Off a terminal it would leave an empty line.
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("comparing", total=None)
         report = look(
             samples,

@@ -115,7 +115,9 @@ def evaluate(
         ]
         known = [(s, f) for s, f in whole if s.index >= 0]
         if not known:
-            raise DataError(f"{data}: no picture could be opened")
+            raise DataError(
+                f"{data}: no picture could be opened; look with: sorter data check {data}"
+            )
         result = judge(
             [s.index for s, _ in known],
             [f for _, f in known],

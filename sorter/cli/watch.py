@@ -146,7 +146,7 @@ def watch(
     from sorter.station.loop import Station
     from sorter.station.metrics import Metrics
     from sorter.station.notify import Notifier, Watchdog
-    from sorter.station.opening import open_journal
+    from sorter.station.opening import open_journal, refuse_folder
     from sorter.station.parts import Parts, Sink
     from sorter.station.pulse import Pulse, live_path
     from sorter.station.settings import Settings
@@ -157,6 +157,7 @@ def watch(
     log_to_stderr()
     asked = Asked()
     file = journal or default_journal()
+    refuse_folder(file)
     refuse_inside(file.parent, folder, "--journal")
     for place, option in ((archive, "--archive"), (ring, "--ring")):
         if place is not None:

@@ -149,15 +149,14 @@ def _doubts(samples: Sequence[Sample], taxonomy: Taxonomy, file: Path) -> tuple[
     import hashlib
 
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        # Opened here, because np.load leaves a file that it refuses open.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             digests = [str(d) for d in stored["digests"]]
             scores = np.asarray(stored["scores"], np.float64)
     # A file of another kind fails in many ways: no zip, no such array, one number, a pickle.
     except (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or _first_line(error)
-        raise DataError(
-            f"{file}: not an out-of-fold file ({reason}); name the oof.npz of a run with --folds"
-        ) from error
+        reason = getattr(error, "strerror", None) or "not an out-of-fold file"
+        raise DataError(f"{file}: {reason}; name the oof.npz of a run with --folds") from error
     classes = len(taxonomy.items)
     if scores.ndim != 2 or scores.shape[0] != len(digests) or scores.shape[1] < classes:
         raise DataError(f"{file}: holds scores for other classes; name the run's own --taxonomy")
@@ -176,7 +175,3 @@ def _doubts(samples: Sequence[Sample], taxonomy: Taxonomy, file: Path) -> tuple[
             likelier = taxonomy.items[int(chance.argmax())].code
             doubts.append(Doubt(sample.path, label, float(chance[sample.index]), likelier))
     return tuple(sorted(doubts, key=lambda d: d.probability))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:100]

@@ -38,9 +38,8 @@ def open_journal(
     journal's `warnings` say so. Raises JournalError where there can be no journal: a network file
     system, no permission, another station's lock, a newer version.
     """
+    refuse_folder(path)
     folder = path.parent
-    if not path.name or path.is_dir():
-        raise JournalError(f"{path}: is a folder; name the journal's file with --journal")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -82,6 +81,12 @@ def open_journal(
     except BaseException:
         os.close(lock)
         raise
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise JournalError where `path` can only be a folder: nothing can lie beside it."""
+    if not path.name or path.is_dir():
+        raise JournalError(f"{path}: is a folder; name the journal's file with --journal")
 
 
 def _lock(path: Path) -> int:

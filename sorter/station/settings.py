@@ -30,7 +30,7 @@ class Settings:
 
     def check(self, taxonomy: Taxonomy) -> None:
         """Raise UsageError for a policy that cannot work with these bins."""
-        if self.max_age_s <= 0:
+        if not self.max_age_s > 0:  # NaN is not
             raise UsageError(f"--max-age {self.max_age_s:g}: give seconds above 0")
         if not 0 <= self.burst_s < self.max_age_s:
             raise UsageError(
