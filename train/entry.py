@@ -16,6 +16,7 @@ from sorter.taxonomy import default_taxonomy, read_taxonomy
 from train import release
 from train.config import make_config
 from train.data import Sources, default_cache
+from train.figures import read_scores
 from train.run import Paths, run
 
 
@@ -43,6 +44,8 @@ def train(
     if cache is not None:
         _refuse_inside(cache, [data, *extra, *final, *unknown], "--cache")
     words = read_taxonomy(taxonomy) if taxonomy else default_taxonomy()
+    if oof is not None:
+        read_scores(oof, len(words.items))  # what cannot be used is said before the training
     sources = Sources(data, extra, final, unknown, groups)
     return run(Paths(sources, out, cache or default_cache(), oof), words, config, resume=resume)
 

@@ -19,7 +19,9 @@ def open_folder(out: Path, *, resume: bool, machine: Machine) -> None:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise FolderError(f"{out}: cannot make the run folder: {error.strerror}") from error
+            raise FolderError(
+                f"{out}: cannot make the run folder: {error.strerror}; name another --out"
+            ) from error
     machine.wait()
 
 

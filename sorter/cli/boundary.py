@@ -72,6 +72,9 @@ def _show_usage(error: Exception) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(message, err=True)
         return code
+    if message.endswith("is not readable"):  # typer looks at rights too, which are no usage
+        code = EnvironmentFault.exit_code
+        message += "; change its permissions"
     command = context.command_path if context is not None else "sorter"
     return _fail(f"{command}: {message}; see {command} --help", code)
 
