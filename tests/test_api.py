@@ -77,7 +77,14 @@ def test_files_folders_and_arrays_in_the_order_given(tmp_path: Path) -> None:
     single = paint(tmp_path / "a.png", colours[0])
     pixels = np.asarray(Image.open(single))
     missing = tmp_path / "missing.jpg"
-    given: list[Path | str | NDArray[np.uint8]] = [single, str(folder), pixels, missing, pixels[..., 0], single]
+    given: list[Path | str | NDArray[np.uint8]] = [
+        single,
+        str(folder),
+        pixels,
+        missing,
+        pixels[..., 0],
+        single,
+    ]
     outcomes = list(sorter.classify(given, model=model))
     names = [str(o.path) for o in outcomes]
     assert names == [
