@@ -12,6 +12,7 @@ from sorter.actuator.link import Link
 from sorter.actuator.probe import probe
 from sorter.actuator.protocol import seal
 from sorter.actuator.serialport import open_port
+from sorter.clock import uptime_s
 from sorter.domain import Delivery
 from tests.actuator_board import Uno, compile_sketch, compile_uno
 
@@ -41,7 +42,7 @@ def connect(port: str, next_n: int = 1) -> Link:
 def go(link: Link, n: int) -> Delivery:
     assert link.wait_until_ready(15), link.status()
     boot = link.status().boot
-    return link.move(n, n % 4 + 1, boot=boot, deadline=time.monotonic() + 5).delivery
+    return link.move(n, n % 4 + 1, boot=boot, deadline=uptime_s() + 5).delivery
 
 
 def test_hand_shake_and_200_items_on_the_chip(uno: Uno) -> None:

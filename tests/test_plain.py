@@ -12,6 +12,7 @@ from sorter.actuator.link import open_actuator
 from sorter.actuator.plain import PlainLink
 from sorter.actuator.serialport import open_port
 from sorter.actuator.sockets import PtySocket
+from sorter.clock import uptime_s
 from sorter.domain import Delivery
 from sorter.errors import UsageError
 
@@ -29,7 +30,7 @@ def test_plain_writes_one_byte_and_says_sent(pty: PtySocket) -> None:
     while not link.status().ready:
         time.sleep(0.01)
     boot = link.status().boot
-    soon = time.monotonic() + 5
+    soon = uptime_s() + 5
     assert link.move(1, 3, boot=boot, deadline=soon).detail == "sent"
     time.sleep(0.05)
     assert pty.read() == b"c"
@@ -38,7 +39,7 @@ def test_plain_writes_one_byte_and_says_sent(pty: PtySocket) -> None:
         (0, 3, boot, soon),  # an older one
         (2, 5, boot, soon),
         (2, 1, "other", soon),
-        (2, 1, boot, time.monotonic() - 1),
+        (2, 1, boot, uptime_s() - 1),
     ):
         done = link.move(n, bin_number, boot=its_boot, deadline=until)
         assert done.delivery is Delivery.NOT_SENT
@@ -61,7 +62,7 @@ def test_plain_comes_back_under_a_new_boot(tmp_path: Path) -> None:
     while not link.status().ready:
         time.sleep(0.01)
     assert link.status().boot != boot
-    assert link.move(1, 1, boot=boot, deadline=time.monotonic() + 5).delivery is Delivery.NOT_SENT
+    assert link.move(1, 1, boot=boot, deadline=uptime_s() + 5).delivery is Delivery.NOT_SENT
     link.close()
     first.close()
 

@@ -19,6 +19,7 @@ from sorter.actuator.protocol import seal
 from sorter.actuator.serialport import open_port
 from sorter.actuator.sockets import PtySocket
 from sorter.actuator.timing import Timing
+from sorter.clock import uptime_s
 from sorter.domain import Delivery
 from sorter.errors import PortError, UsageError
 from tests.soak import unplug
@@ -236,7 +237,7 @@ def test_a_device_that_stops_reading_blocks_no_thread(pty: PtySocket) -> None:
     began, cpu = time.monotonic(), time.process_time()
     for _ in range(20):
         link.status()
-        done = link.move(1, 1, boot=link.status().boot, deadline=time.monotonic() + 5)
+        done = link.move(1, 1, boot=link.status().boot, deadline=uptime_s() + 5)
         assert done.delivery is Delivery.NOT_SENT
         time.sleep(0.05)
     assert time.monotonic() - began < 3.0
@@ -256,9 +257,7 @@ def test_a_go_cut_in_half_is_uncertain_and_never_finished(pty: PtySocket) -> Non
     done: list[Delivery] = []
     boot = link.status().boot
     mover = threading.Thread(
-        target=lambda: done.append(
-            link.move(1, 1, boot=boot, deadline=time.monotonic() + 5).delivery
-        )
+        target=lambda: done.append(link.move(1, 1, boot=boot, deadline=uptime_s() + 5).delivery)
     )
     mover.start()
     mover.join(10)
@@ -289,9 +288,7 @@ def test_close_ends_a_move_under_way(pty: PtySocket) -> None:
     done: list[Delivery] = []
     boot = link.status().boot
     mover = threading.Thread(
-        target=lambda: done.append(
-            link.move(1, 1, boot=boot, deadline=time.monotonic() + 5).delivery
-        )
+        target=lambda: done.append(link.move(1, 1, boot=boot, deadline=uptime_s() + 5).delivery)
     )
     mover.start()
     wait_for("GO s1 1 1", pty)
@@ -300,7 +297,7 @@ def test_close_ends_a_move_under_way(pty: PtySocket) -> None:
     mover.join(5)
     assert time.monotonic() - began < 1.0
     assert done == [Delivery.UNCERTAIN]
-    assert link.move(2, 1, boot=boot, deadline=time.monotonic() + 5).delivery is Delivery.NOT_SENT
+    assert link.move(2, 1, boot=boot, deadline=uptime_s() + 5).delivery is Delivery.NOT_SENT
 
 
 def test_unplug_and_replug_at_random_instants() -> None:

@@ -23,6 +23,7 @@ from sorter.actuator.serialport import open_port
 from sorter.actuator.simulator import Simulator
 from sorter.actuator.sockets import PtySocket, TcpSocket
 from sorter.actuator.timing import Timing
+from sorter.clock import uptime_s
 from sorter.domain import Delivery
 from sorter.errors import FolderError
 from tests.actuator_conversations import Step, conversations
@@ -113,7 +114,7 @@ def wait_for(what: Any, timeout_s: float = 8.0) -> Any:
 def go(link: Link, n: int, bin_number: int = 1) -> Delivery:
     assert link.wait_until_ready(8)
     boot = link.status().boot
-    return link.move(n, bin_number, boot=boot, deadline=time.monotonic() + 5).delivery
+    return link.move(n, bin_number, boot=boot, deadline=uptime_s() + 5).delivery
 
 
 def test_log_is_the_witness(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ and waits. No call waits on the device for longer than its timing says; `close` 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from math import inf
 from typing import Protocol
@@ -18,6 +17,7 @@ from sorter.actuator.plain import PlainLink
 from sorter.actuator.serialport import Port, open_port
 from sorter.actuator.session import Session
 from sorter.actuator.timing import Timing
+from sorter.clock import uptime_s
 from sorter.domain import Delivery, LinkStatus, Movement, Verb
 from sorter.errors import PortError, SorterError, UsageError
 
@@ -32,7 +32,7 @@ class Actuator(Protocol):
         """The link now; never waits."""
 
     def move(self, n: int, bin_number: int, *, boot: str, deadline: float) -> Movement:
-        """Move once for `n`; no byte of it is written after `deadline` (time.monotonic)."""
+        """Move once for `n`; no byte of it is written after `deadline` (sorter.clock)."""
 
     def resolve(self, n: int, *, boot: str) -> Movement:
         """What became of `n`, sent earlier while the device's boot was `boot`."""
@@ -54,7 +54,7 @@ class Link:
         bins: int = 4,
         device: str | None = None,
         timing: Timing | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._open_pipe = open_pipe

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import secrets
 import threading
-import time
 from collections.abc import Callable
 
 from sorter.actuator.serialport import Port
 from sorter.actuator.timing import Timing
+from sorter.clock import uptime_s
 from sorter.domain import Delivery, LinkStatus, Movement
 from sorter.errors import PortError, SorterError, UsageError
 
@@ -32,7 +32,7 @@ class PlainLink:
         alphabet: str = "123456789",
         settle_s: float = 2.0,
         timing: Timing | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         usable = len(set(alphabet)) == len(alphabet) and all("!" <= c <= "~" for c in alphabet)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorter.cli.device import firmware, simulate
+from sorter.clock import uptime_s
 from sorter.domain import Delivery
 from sorter.errors import ActuatorError, HandshakeError
 
@@ -94,9 +95,7 @@ def cycle(
         for n in range(1, bins * rounds + 1):
             bin_number = (n - 1) % bins + 1
             started = time.monotonic()
-            done = link.move(
-                n, bin_number, boot=link.status().boot, deadline=time.monotonic() + 5.0
-            )
+            done = link.move(n, bin_number, boot=link.status().boot, deadline=uptime_s() + 5.0)
             took_ms = round((time.monotonic() - started) * 1000)
             failed += done.delivery is not Delivery.DONE
             if as_json:

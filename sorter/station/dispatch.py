@@ -7,11 +7,11 @@ move, then the end. Takes no decision about labels and reads no picture.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from sorter.clock import uptime_s
 from sorter.domain import Bin, Decision, Delivery, ItemState, LinkStatus
 from sorter.station.journal import Journal, JournalStuckError, Row
 from sorter.station.picture import Picture
@@ -65,7 +65,7 @@ class Dispatcher:
         pause: Callable[[float], None],
         stopping: Callable[[], bool],
         meter: Meter,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
     ) -> None:
         self._journal = journal
         self._actuator = actuator

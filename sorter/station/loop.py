@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from sorter.clock import uptime_s
 from sorter.domain import Bin, Decision, ItemState, Prediction
 from sorter.errors import ImageError, JournalError
 from sorter.station.burst import Burst, Shot
@@ -41,7 +42,7 @@ class Station:
         settings: Settings,
         *,
         settle_s: float = 0.3,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
         wall: Callable[[], float] = time.time,
     ) -> None:
         settings.check(parts.model.taxonomy)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sorter.clock import uptime_s
 from sorter.errors import FolderError
 from sorter.station.bell import Bell
 from sorter.station.ears import Ears
@@ -59,7 +60,7 @@ class Watcher:
         suffixes: frozenset[str] = SUFFIXES,
         events: bool = True,
         bell: Bell | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as named.

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sorter.actuator.link import Link
 from sorter.actuator.serialport import Port, open_port
+from sorter.clock import uptime_s
 from sorter.domain import Delivery
 
 
@@ -86,16 +87,14 @@ def main() -> int:
                 status_s = max(status_s, time.monotonic() - at)
                 if status.ready:
                     n += 1
-                    done = link.move(n, 1, boot=status.boot, deadline=time.monotonic() + 1)
+                    done = link.move(n, 1, boot=status.boot, deadline=uptime_s() + 1)
                     outcomes[done.delivery.value] += 1
                 time.sleep(0.1)
             share = (time.process_time() - cpu) / past
             back_at = time.monotonic()
             came_back = link.wait_until_ready(20)
             back_s = time.monotonic() - back_at
-            after = link.move(
-                n + 1, 1, boot=link.status().boot, deadline=time.monotonic() + 1
-            ).delivery
+            after = link.move(n + 1, 1, boot=link.status().boot, deadline=uptime_s() + 1).delivery
             closing_at = time.monotonic()
             link.close()
             close_s = time.monotonic() - closing_at

@@ -18,6 +18,7 @@ from sorter.actuator.memory import Kept
 from sorter.actuator.serialport import Port, open_port
 from sorter.actuator.simulator import Simulator
 from sorter.actuator.sockets import PtySocket
+from sorter.clock import uptime_s
 
 
 class Tap:
@@ -81,7 +82,7 @@ def main() -> None:
 
         def go(n: int, bin_number: int) -> None:
             boot = link.status().boot
-            done = link.move(n, bin_number, boot=boot, deadline=time.monotonic() + 5)
+            done = link.move(n, bin_number, boot=boot, deadline=uptime_s() + 5)
             _say(f"the host's record of number {n}: {done.delivery.value} {done.detail}".rstrip())
 
         _say("number 1 to bin 2")

@@ -28,6 +28,7 @@ from sorter.actuator.serialport import open_port
 from sorter.actuator.simulator import Simulator
 from sorter.actuator.sockets import PtySocket
 from sorter.actuator.timing import Timing
+from sorter.clock import uptime_s
 from sorter.domain import Delivery
 
 
@@ -138,7 +139,7 @@ def _move(link: Link, stop: threading.Event, tally: Tally) -> None:
         if not link.wait_until_ready(0.1):
             continue
         n += 1
-        done = link.move(n, n % 4 + 1, boot=link.status().boot, deadline=time.monotonic() + 1)
+        done = link.move(n, n % 4 + 1, boot=link.status().boot, deadline=uptime_s() + 1)
         tally.outcomes[done.delivery.value] += 1
         if done.delivery is Delivery.DONE and Strict.moves[n] != 1:
             tally.broken.append(f"{n} is DONE, moved {Strict.moves[n]} times")
