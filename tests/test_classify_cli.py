@@ -197,3 +197,14 @@ def test_nothing_is_written_into_the_folder_of_pictures(tmp_path: Path, bundle: 
     before = sorted((p.name, p.stat().st_mtime_ns) for p in folder.iterdir())
     run(folder, "--model", bundle, "--csv", tmp_path / "o.csv")
     assert sorted((p.name, p.stat().st_mtime_ns) for p in folder.iterdir()) == before
+
+
+def test_a_report_never_takes_a_pictures_name(tmp_path: Path, bundle: Path) -> None:
+    """`--csv *.png` makes the shell's first picture the report's name."""
+    pictures = paint_some(tmp_path / "in", 2)
+    before = pictures[0].read_bytes()
+    for option in ("--csv", "--jsonl", "--parquet", "--html"):
+        done = run("--model", bundle, option, *pictures)
+        assert done.returncode == 2
+        assert "is a picture's name" in done.stderr and done.stderr.count("\n") == 1
+    assert pictures[0].read_bytes() == before

@@ -89,11 +89,15 @@ def evaluate(
     Example: sorter evaluate pictures --unknown strange --json
     """
     from sorter.cli.mistakes import Wrong, find_wrong, write_csv, write_sheet
+    from sorter.cli.reports import refuse_picture_name
     from sorter.dataset.layout import read_extra, read_labelled, read_unknown
     from sorter.vision.bundle import default_bundle, open_bundle
     from sorter.vision.evaluate import evaluate as judge
     from sorter.vision.evaluate import to_dict
 
+    for file in (mistakes, html):
+        if file is not None:
+            refuse_picture_name(file)
     bundle = open_bundle(model or default_bundle())
     reader = read_extra if sources else read_labelled
     samples = _chosen(reader(data, bundle.taxonomy), split, data)

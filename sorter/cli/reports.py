@@ -25,6 +25,21 @@ Thumbnail = Callable[[Path], bytes]
 """A small JPEG of a file; empty where it cannot be opened."""
 
 
+def refuse_picture_name(file: Path) -> None:
+    """Raise UsageError where a report would take a picture's name.
+
+    `--csv photos/*.jpg` makes the shell's first picture the report's name, and the report would
+    replace that picture.
+    """
+    from sorter.vision.images import SUFFIXES
+
+    if file.suffix.lower() in SUFFIXES:
+        raise UsageError(
+            f"{escape(str(file))}: is a picture's name, and a report replaces its file; "
+            "name another, such as out.csv"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What the user asked for. `read_from` are the paths given, `urls` whether any is a URL."""
@@ -54,6 +69,8 @@ class Wanted:
         if self.resume and self.urls and self.html is not None:
             raise UsageError("--html with --resume reads kept pictures again; a URL cannot be")
         files = [f.absolute() for f in (self.csv, self.jsonl, self.parquet, self.html) if f]
+        for file in files:
+            refuse_picture_name(file)
         if len(files) > len(set(files)):
             raise UsageError(f"{escape(str(files[0]))}: each report needs a file of its own")
         if self.sort_into is None:
