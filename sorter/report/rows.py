@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -20,6 +21,17 @@ from sorter.report.place import place_for
 
 ReadRow = Callable[[str], tuple[str, bool] | None]
 """A line → (path, whether it is finished), or None for a line that is no whole row."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """What an earlier run left: the file, and where in it the finished row of a path begins.
+
+    Two integers a row, so that a million of them fit beside a network.
+    """
+
+    file: BinaryIO
+    finished: dict[int, int] = field(default_factory=dict)
 
 
 class RowFile:
@@ -32,8 +44,7 @@ class RowFile:
         self.rows = 0
         self._part = path.with_name(path.name + ".part")
         self._resuming = resume and (path.exists() or self._part.exists())
-        self._finished: dict[int, tuple[int, int]] = {}
-        self._sources: list[BinaryIO] = []
+        self._earlier: list[_Earlier] = []
         self._end = 0
         try:
             if self._resuming:
@@ -49,19 +60,19 @@ class RowFile:
                     stale.unlink(missing_ok=True)
             self._file = self._begin(header)
         except OSError as error:
-            self._close_sources()
+            self._close_earlier()
             raise FolderError(
                 f"{path}: cannot be written: {error.strerror or error}; name another file"
             ) from error
 
     def finished(self, path: str) -> str | None:
         """The line that an earlier run finished for this path, with its line end, if any."""
-        place = self._finished.get(hash(path))
-        if place is None:
-            return None
-        source = self._sources[place[0]]
-        source.seek(place[1])
-        return source.readline().decode("utf-8")
+        for earlier in reversed(self._earlier):
+            offset = earlier.finished.get(hash(path))
+            if offset is not None:
+                earlier.file.seek(offset)
+                return earlier.file.readline().decode("utf-8")
+        return None
 
     def write(self, line: str) -> None:
         """Append one row. `line` must be one line and end in a newline."""
@@ -89,7 +100,7 @@ class RowFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._close_sources()
+        self._close_earlier()
         with contextlib.suppress(OSError):
             os.fsync(self._file.fileno())
         self._file.close()
@@ -134,19 +145,18 @@ class RowFile:
         part.unlink()
 
     def _index(self, source: Path, read_row: ReadRow) -> None:
-        """Note where each finished row of an earlier run is; two integers a row in memory."""
-        file = source.open("rb")
-        number = len(self._sources)
-        self._sources.append(file)
+        """Note where each finished row of an earlier run is; the rows stay on the disk."""
+        earlier = _Earlier(source.open("rb"))
+        self._earlier.append(earlier)
         offset = 0
-        for raw in file:
+        for raw in earlier.file:
             with contextlib.suppress(UnicodeDecodeError):
                 row = read_row(raw.decode("utf-8")) if raw.endswith(b"\n") else None
                 if row is not None and row[1]:
-                    self._finished[hash(row[0])] = (number, offset)
+                    earlier.finished[hash(row[0])] = offset
             offset += len(raw)
 
-    def _close_sources(self) -> None:
-        for source in self._sources:
-            source.close()
-        self._sources.clear()
+    def _close_earlier(self) -> None:
+        for earlier in self._earlier:
+            earlier.file.close()
+        self._earlier.clear()
