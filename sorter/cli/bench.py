@@ -6,42 +6,39 @@ import json
 import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class Precision(StrEnum):
-    """Which of a bundle's networks to run."""
-
-    INT8 = "int8"
-    FP16 = "fp16"
+from sorter.cli.choices import Precision
 
 
 def bench(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[PATH]...", help="Pictures to use. [default: drawn ones]", show_default=False
-        ),
+        typer.Argument(metavar="[PATH]...", help="Pictures to use.", show_default="drawn ones"),
     ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
-            "--model", envvar="SORTER_MODEL", help="A bundle. [default: the one that ships]"
+            "--model",
+            metavar="DIR",
+            envvar="SORTER_MODEL",
+            help="Model folder.",
+            show_default="the one that ships",
         ),
     ] = None,
     precision: Annotated[
-        Precision, typer.Option("--precision", help="Which network of the bundle.")
+        Precision, typer.Option("--precision", help="Which network of the model to run.")
     ] = Precision.INT8,
     count: Annotated[int, typer.Option("--count", min=1, help="Drawn pictures.")] = 1000,
     side: Annotated[
         int, typer.Option("--side", min=32, max=6000, help="Their side in pixels.")
     ] = 300,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Threads. [default: usable cores]")
+        int | None,
+        typer.Option("--jobs", min=1, max=1024, help="Threads.", show_default="the usable cores"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
 ) -> None:

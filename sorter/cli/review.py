@@ -6,17 +6,16 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sorter.cli.choices import Language
 from sorter.domain import Item, Taxonomy
 from sorter.errors import FolderError, SorterError, UsageError
 
 if TYPE_CHECKING:
     from sorter.review.server import ReviewServer
-
-CHOICES = 3
 
 
 def review(
@@ -30,11 +29,15 @@ def review(
     model: Annotated[
         Path | None,
         typer.Option(
-            "--model", envvar="SORTER_MODEL", help="Bundle to suggest with. [default: shipped]"
+            "--model",
+            metavar="DIR",
+            envvar="SORTER_MODEL",
+            help="Model folder to suggest with.",
+            show_default="the one that ships",
         ),
     ] = None,
     taxonomy: Annotated[
-        Path | None, typer.Option("--taxonomy", help="Other classes. [default: the model's]")
+        Path | None, typer.Option("--taxonomy", help="Other classes.", show_default="the model's")
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Show those skipped in earlier sittings too.")
@@ -47,8 +50,8 @@ def review(
     ] = 0,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
     lang: Annotated[
-        Literal["en", "zh"], typer.Option("--lang", help="Language of classes and bins.")
-    ] = "en",
+        Language, typer.Option("--lang", help="Language of classes and bins.")
+    ] = Language.EN,
     as_json: Annotated[
         bool, typer.Option("--json", help="JSON lines: the address, then the totals.")
     ] = False,
@@ -74,7 +77,9 @@ def review(
     words, suggest = _open_model(model, taxonomy)
     shelf = Shelf(into, words)
     with Log(into) as book:
-        page = Page(Queue(folder, shelf, book, again=again), words, suggest, chinese=lang == "zh")
+        page = Page(
+            Queue(folder, shelf, book, again=again), words, suggest, chinese=lang is Language.ZH
+        )
         with ReviewServer(page, host=host, port=port) as server:
             _announce(server, host, as_json=as_json, browser=not no_open)
             try:
@@ -105,6 +110,7 @@ def _open_model(
     model: Path | None, taxonomy: Path | None
 ) -> tuple[Taxonomy, Callable[[bytes], Sequence[tuple[Item, float]]]]:
     """The classes, and what suggests them. Without a model the names of the ring must do."""
+    from sorter.review.page import CHOICES
     from sorter.taxonomy import default_taxonomy, read_taxonomy
     from sorter.vision.model import open_model
 

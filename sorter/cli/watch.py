@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sorter.cli.choices import Language, Precision
 from sorter.cli.signals import Asked
 from sorter.errors import EnvironmentFault
 
@@ -35,20 +36,6 @@ class Protocol(StrEnum):
 
     WS1 = "ws1"
     PLAIN = "plain"
-
-
-class Precision(StrEnum):
-    """Which network of the bundle runs."""
-
-    INT8 = "int8"
-    FP16 = "fp16"
-
-
-class Lang(StrEnum):
-    """The language of class and bin names."""
-
-    EN = "en"
-    ZH = "zh"
 
 
 def default_journal() -> Path:
@@ -127,7 +114,9 @@ def watch(
     dry_run: Annotated[
         bool, _opt("--dry-run", help="Record only: open no port, move nothing, archive nothing.")
     ] = False,
-    lang: Annotated[Lang, _opt("--lang", help="Language of class and bin names.")] = Lang.EN,
+    lang: Annotated[
+        Language, _opt("--lang", help="Language of class and bin names.")
+    ] = Language.EN,
     as_json: Annotated[bool, _opt("--json", help="A JSON line a record on stdout.")] = False,
 ) -> None:
     """Classify pictures as they arrive in DIR and command the device: the station.

@@ -27,6 +27,7 @@ SIDE_PX = 896
 """The longest side of the picture on the page: large enough to read a label on a can."""
 
 CHOICES = 3
+"""Classes offered by a key each."""
 
 Suggest = Callable[[bytes], Sequence[tuple[Item, float]]]
 """A picture's bytes → the likeliest classes with their probabilities, best first."""

@@ -44,7 +44,7 @@ class Queue:
     """The pictures of `folder` that nobody has answered for yet, in path order.
 
     With `again`, those skipped in earlier sittings come once more. Raises FolderError for a folder
-    that is none, UsageError where it and DATA lie inside each other.
+    that is none.
     """
 
     def __init__(self, folder: Path, shelf: Shelf, book: Log, *, again: bool = False) -> None:
