@@ -144,6 +144,24 @@ class Browser:
         file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
         return file
 
+    def assert_readable_everywhere(self, name: str, folder: Path) -> None:
+        """Dark where dark is wanted, and never wider than a telephone's or a desk's screen.
+
+        Screenshots NAME-*.png go to SORTER_SHOTS, to be looked at, else to `folder`.
+        """
+        folder = Path(os.environ.get("SORTER_SHOTS", folder))
+        for dark in (False, True):
+            self.dark(dark)
+            paper = self.run("getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, paper[4:-1].split(","))) < 300) is dark
+            self.screenshot(folder / f"{name}-{'dark' if dark else 'light'}.png")
+        for width in (380, 1280):
+            screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+            self.call("Emulation.setDeviceMetricsOverride", **screen)
+            fits = self.run("document.documentElement.scrollWidth <= innerWidth")
+            assert fits, f"scrolls sideways at {width} px"
+            self.screenshot(folder / f"{name}-{width}.png")
+
     def close(self) -> None:
         """End the browser."""
         self._process.terminate()

@@ -135,24 +135,8 @@ def test_light_dark_narrow_and_wide(browser: Browser, bundle: Path, tmp_path: Pa
     page = tmp_path / "page.html"
     classify(tmp_path / "in", "--model", bundle, "--html", page)
     browser.open(page.as_uri())
-    folder = Path(os.environ.get("SORTER_SHOTS", tmp_path))
     browser.press("Tab")
-    for dark in (False, True):
-        browser.dark(dark)
-        paper = browser.run("getComputedStyle(document.body).backgroundColor")
-        assert (sum(map(int, paper[4:-1].split(","))) < 300) is dark
-        browser.screenshot(folder / f"sheet-{'dark' if dark else 'light'}.png")
-    for width in (380, 1280):
-        browser.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=800,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
-        wide = browser.run("document.documentElement.scrollWidth <= innerWidth")
-        assert wide, f"scrolls sideways at {width} px"
-        browser.screenshot(folder / f"sheet-{width}.png")
+    browser.assert_readable_everywhere("sheet", tmp_path)
     assert browser.console == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -103,21 +102,6 @@ def test_it_is_readable_small_large_light_and_dark(
     stage: tuple[Browser, Sitting, Path], tmp_path: Path
 ) -> None:
     browser, _, _ = stage
-    folder = Path(os.environ.get("SORTER_SHOTS", tmp_path))
     browser.write("p")
-    for dark in (False, True):
-        browser.dark(dark)
-        paper = browser.run("getComputedStyle(document.body).backgroundColor")
-        assert (sum(map(int, paper[4:-1].split(","))) < 300) is dark
-        browser.screenshot(folder / f"review-{'dark' if dark else 'light'}.png")
-    for width in (380, 1280):
-        browser.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=800,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
-        wide = browser.run("document.documentElement.scrollWidth <= innerWidth")
-        assert wide, f"scrolls sideways at {width} px"
+    browser.assert_readable_everywhere("review", tmp_path)
     assert browser.console == []
