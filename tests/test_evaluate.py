@@ -35,6 +35,22 @@ def test_figures_by_hand() -> None:
     assert found.wrong_bin_rate == pytest.approx(1 / 3)
     assert found.confusion.tolist() == [[1, 1, 0], [0, 0, 1], [1, 0, 0]]
     assert [(g.name, g.recall) for g in found.by_bin] == [("Metal", 0.5), ("Rest", 0.5)]
+    curve = {p.threshold: (p.coverage, p.wrong_bin_rate) for p in found.curve}
+    assert curve[0.0] == (0.75, pytest.approx(1 / 3)), "what is unknown is sorted at no threshold"
+    assert curve[0.85] == (0.5, 0.0)
+
+
+def test_calibration_error_before_the_temperature() -> None:
+    scores = np.array([[4.0, 0.0, 1.0], [3.0, 1.0, 0.0], [0.0, 2.0, 5.0]])
+    labels = np.array([0, 1, 2])
+
+    def softmax(values: np.ndarray) -> np.ndarray:
+        return np.exp(values) / np.exp(values).sum(1, keepdims=True)
+
+    released = [Prediction(tuple(row), 0.0) for row in softmax(scores / 2.5).tolist()]
+    found = evaluate(labels.tolist(), released, TAXONOMY, POLICY, temperature=2.5)
+    assert found.ece_uncalibrated == pytest.approx(calibration_error(softmax(scores), labels))
+    assert found.ece != pytest.approx(found.ece_uncalibrated)
 
 
 def test_unknown_pictures() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -64,10 +63,9 @@ def judge(
         taxonomy,
         calibration.policy,
         unknown=[v for v, k in zip(views, known, strict=True) if not k],
+        temperature=calibration.temperature,
     )
-    before = predictions(scores[known], len(taxonomy.items), replace(calibration, temperature=1.0))
-    raw = evaluate.evaluate(labels[known].tolist(), before, taxonomy, calibration.policy)
-    return {**evaluate.to_dict(result), "ece_uncalibrated": round(raw.ece, 6)}
+    return evaluate.to_dict(result)
 
 
 def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dict[str, Any]:

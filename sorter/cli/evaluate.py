@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sorter.cli.choices import Language
 from sorter.domain import Prediction
 from sorter.errors import DataError, ImageError, UsageError
 
@@ -37,13 +38,6 @@ class Engine(StrEnum):
     INT8 = "int8"
 
 
-class Language(StrEnum):
-    """Which names of classes to show."""
-
-    EN = "en"
-    ZH = "zh"
-
-
 def evaluate(
     data: Annotated[
         Path, typer.Argument(help="DATA/{train,val}/<class>/, DATA/<class>/ or DATA/<source>/….")
@@ -51,7 +45,11 @@ def evaluate(
     model: Annotated[
         Path | None,
         typer.Option(
-            "--model", envvar="SORTER_MODEL", help="A bundle. [default: the one that ships]"
+            "--model",
+            metavar="DIR",
+            envvar="SORTER_MODEL",
+            help="Model folder.",
+            show_default="the one that ships",
         ),
     ] = None,
     split: Annotated[
@@ -65,7 +63,7 @@ def evaluate(
     ] = None,
     precision: Annotated[
         list[Engine] | None,
-        typer.Option("--precision", help="Repeatable. [default: all that can run]"),
+        typer.Option("--precision", help="Repeatable.", show_default="all that can run"),
     ] = None,
     mistakes: Annotated[
         Path | None, typer.Option("--mistakes", help="Write the wrong ones to this CSV file.")
@@ -77,7 +75,8 @@ def evaluate(
         Language, typer.Option("--lang", help="Names of classes in --html.")
     ] = Language.EN,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Threads. [default: usable cores]")
+        int | None,
+        typer.Option("--jobs", min=1, max=1024, help="Threads.", show_default="the usable cores"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
 ) -> None:
@@ -103,7 +102,7 @@ def evaluate(
     samples = _chosen(reader(data, bundle.taxonomy), split, data)
     strange = read_unknown(unknown) if unknown else []
     engines = precision or _available(bundle)
-    document: dict[str, Any] = {}
+    results: dict[str, Evaluation] = {}
     broken: dict[Path, str] = {}
     wrong: list[Wrong] = []
     for engine in engines:
@@ -128,13 +127,17 @@ def evaluate(
             bundle.taxonomy,
             bundle.policy,
             unknown=[f for s, f in whole if s.index < 0],
+            temperature=bundle.temperature,
         )
-        document[engine.value] = to_dict(result)
+        results[engine.value] = result
         wrong += find_wrong(engine.value, whole, bundle)
         if not as_json:
             _show(engine, result)
     if as_json:
+        document = {name: to_dict(result) for name, result in results.items()}
         typer.echo(json.dumps(document, ensure_ascii=False))
+    elif len(results) > 1:
+        _compare(results)
     for path, why in sorted(broken.items()):
         typer.echo(f"left out {str(path)!r}: {why}", err=True)
     if mistakes is not None:
@@ -182,7 +185,8 @@ def _show(engine: Engine, result: Evaluation) -> None:
     console = Console()
     console.print(
         f"{engine.value}: {result.n} pictures, label {result.label_accuracy:.2%}, "
-        f"bin {result.bin_accuracy:.2%}, macro-F1 {result.macro_f1:.3f}, ECE {result.ece:.3f}",
+        f"bin {result.bin_accuracy:.2%}, macro-F1 {result.macro_f1:.3f}, "
+        f"ECE {result.ece:.3f} ({result.ece_uncalibrated:.3f} before calibration)",
         highlight=False,
     )
     console.print(
@@ -205,6 +209,36 @@ def _show(engine: Engine, result: Evaluation) -> None:
     console.print(table)
     for pair in result.confused:
         console.print(f"{pair.n} x {pair.truth.name} called {pair.called.name}", highlight=False)
+
+    curve = Table("if every threshold were", "sorted", "of which in a wrong bin")
+    for point in result.curve:
+        curve.add_row(
+            f"{point.threshold:g}", f"{point.coverage:.1%}", f"{point.wrong_bin_rate:.2%}"
+        )
+    console.print(curve)
+
+
+def _compare(results: Mapping[str, Evaluation]) -> None:
+    """What was judged, side by side."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows: list[tuple[str, list[str]]] = [
+        ("label accuracy", [f"{r.label_accuracy:.2%}" for r in results.values()]),
+        ("bin accuracy", [f"{r.bin_accuracy:.2%}" for r in results.values()]),
+        ("macro-F1", [f"{r.macro_f1:.3f}" for r in results.values()]),
+        ("ECE", [f"{r.ece:.3f}" for r in results.values()]),
+        ("sorted", [f"{r.coverage:.1%}" for r in results.values()]),
+        ("wrong bin", [f"{r.wrong_bin_rate:.2%}" for r in results.values()]),
+    ]
+    strange = [r.unknown for r in results.values() if r.unknown is not None]
+    if strange:
+        rows.append(("unknown left unsure", [f"{u.unsure:.1%}" for u in strange]))
+        rows.append(("unknown AUROC", [f"{u.auroc:.3f}" for u in strange]))
+    table = Table("", *results)
+    for name, cells in rows:
+        table.add_row(name, *cells)
+    Console().print(table)
 
 
 def register(app: typer.Typer) -> None:

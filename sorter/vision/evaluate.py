@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sorter.domain import Item, Policy, Prediction, Status, Taxonomy
+from sorter.domain import Item, Policy, Prediction, Reason, Status, Taxonomy
 from sorter.vision.decide import decide
 
 ECE_BINS = 15
@@ -47,7 +47,10 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """Were `threshold` every bin's: the share sorted, and the share of those in a wrong bin."""
+    """Were `threshold` every bin's: the share sorted, and the share of those in a wrong bin.
+
+    What passes for an unknown object is not sorted at any threshold.
+    """
 
     threshold: float
     coverage: float
@@ -71,7 +74,8 @@ class Evaluation:
     """Figures on `n` labelled pictures, shares in [0, 1].
 
     `label_accuracy` counts the decision's label, `top1_accuracy` the likeliest class over all
-    bins. `coverage` is the share sorted, `wrong_bin_rate` the share of those in a wrong bin.
+    bins. `ece` is of the probabilities as they come, `ece_uncalibrated` of those before the
+    temperature. `coverage` is the share sorted, `wrong_bin_rate` the share of those in a wrong bin.
     `confusion[t, p]` counts pictures of class t called p.
     """
 
@@ -81,6 +85,7 @@ class Evaluation:
     bin_accuracy: float
     macro_f1: float
     ece: float
+    ece_uncalibrated: float
     coverage: float
     wrong_bin_rate: float
     by_class: tuple[Group, ...]
@@ -98,11 +103,13 @@ def evaluate(
     policy: Policy,
     *,
     unknown: Sequence[Prediction] = (),
+    temperature: float = 1.0,
 ) -> Evaluation:
     """Judge `predictions` of pictures whose classes (indices into `taxonomy.items`) are `labels`.
 
-    `unknown` holds predictions of pictures of no class, if there are any. Raises ValueError for
-    no pictures, or for lengths that differ.
+    `unknown` holds predictions of pictures of no class, if there are any; `temperature` is what
+    the model's scores were divided by. Raises ValueError for no pictures, or for lengths that
+    differ.
     """
     if not labels or len(labels) != len(predictions):
         raise ValueError(f"{len(labels)} labels for {len(predictions)} predictions")
@@ -114,6 +121,7 @@ def evaluate(
     placed = np.array([d.bin.number - 1 for d in decisions], dtype=np.int64)
     is_sorted = np.array([d.status is Status.SORTED for d in decisions])
     confidence = np.array([d.bin_confidence for d in decisions])
+    familiar = np.array([d.reason is not Reason.UNKNOWN_OBJECT for d in decisions])
     probabilities = np.array([p.probabilities for p in predictions], dtype=np.float64)
 
     right_bin = placed == bin_of[truth]
@@ -127,15 +135,13 @@ def evaluate(
         bin_accuracy=float(right_bin.mean()),
         macro_f1=_mean([g.f1 for g, row in zip(by_class, confusion, strict=True) if row.any()]),
         ece=calibration_error(probabilities, truth),
+        ece_uncalibrated=calibration_error(_without(temperature, probabilities), truth),
         coverage=float(is_sorted.mean()),
         wrong_bin_rate=_share(~right_bin, is_sorted),
         by_class=by_class,
         by_bin=_groups(in_bins, [(b.name, b.code) for b in taxonomy.bins]),
         confused=_most_confused(confusion, taxonomy),
-        curve=tuple(
-            CurvePoint(t, float((confidence >= t).mean()), _share(~right_bin, confidence >= t))
-            for t in CURVE
-        ),
+        curve=tuple(_curve_point(t, familiar & (confidence >= t), ~right_bin) for t in CURVE),
         confusion=confusion,
         unknown=_judge_unknown(predictions, unknown, taxonomy, policy) if unknown else None,
     )
@@ -173,6 +179,7 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "bin_accuracy": round(evaluation.bin_accuracy, 6),
         "macro_f1": round(evaluation.macro_f1, 6),
         "ece": round(evaluation.ece, 6),
+        "ece_uncalibrated": round(evaluation.ece_uncalibrated, 6),
         "coverage": round(evaluation.coverage, 6),
         "wrong_bin_rate": round(evaluation.wrong_bin_rate, 6),
         "by_class": [_group_dict(g) for g in evaluation.by_class],
@@ -197,6 +204,18 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
             "auroc": round(evaluation.unknown.auroc, 6),
         }
     return document
+
+
+def _without(temperature: float, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The softmax of the scores themselves: dividing by T took the T-th root of it."""
+    powers = probabilities**temperature
+    return cast(NDArray[np.float64], powers / powers.sum(axis=1, keepdims=True))
+
+
+def _curve_point(
+    threshold: float, passes: NDArray[np.bool_], wrong: NDArray[np.bool_]
+) -> CurvePoint:
+    return CurvePoint(threshold, float(passes.mean()), _share(wrong, passes))
 
 
 def _group_dict(group: Group) -> dict[str, Any]:
