@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from sorter.cli.app import app
 from sorter.dataset.check import check
 from sorter.dataset.duplicates import Kind, find_links, groups_of, has_keypoints
-from sorter.dataset.layout import read_labelled
+from sorter.dataset.layout import read_extra, read_labelled
 from sorter.errors import DataError
 from sorter.taxonomy import default_taxonomy
 
@@ -89,6 +89,7 @@ def data(tmp_path: Path) -> Path:
     conflict = (root / "train" / "00_02" / "2.jpg").read_bytes()
     (root / "train" / "02_03" / "wrong.jpg").write_bytes(conflict)
     (root / "train" / "02_03" / "cut.jpg").write_bytes(conflict[:500])
+    _save(_scene(20).resize((200, 200)), root / "train" / "00_02" / "smaller.jpg")
     return root
 
 
@@ -97,10 +98,23 @@ def test_the_report(data: Path) -> None:
     report = check(read_labelled(data, taxonomy), taxonomy, keypoints=False)
     assert [p.name for p, _ in report.unreadable] == ["cut.jpg"]
     assert [p.name for p in report.leaked] == ["leak.jpg"]
-    assert [{p.first.name, p.second.name} for p in report.conflicts] == [{"2.jpg", "wrong.jpg"}]
-    assert report.counts["00_02"] == {"train": 3, "val": 2}
+    assert {frozenset((p.first.name, p.second.name)) for p in report.conflicts} == {
+        frozenset(("2.jpg", "wrong.jpg")),
+        frozenset(("0.jpg", "smaller.jpg")),  # saved again in another size
+    }
+    assert report.counts["00_02"] == {"train": 4, "val": 2}
     assert "00_00" in report.missing
     assert not report.is_clean
+
+
+def test_a_validation_picture_among_the_extra_ones_is_a_leak(data: Path, tmp_path: Path) -> None:
+    taxonomy = default_taxonomy()
+    copy = tmp_path / "more" / "web" / "02_03" / "copy.jpg"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes((data / "val" / "02_03" / "9.jpg").read_bytes())
+    samples = read_labelled(data, taxonomy) + read_extra(tmp_path / "more", taxonomy)
+    report = check(samples, taxonomy, keypoints=False)
+    assert {p.name for p in report.leaked} == {"9.jpg", "leak.jpg"}
 
 
 def test_the_command_writes_groups_that_training_reads(data: Path, tmp_path: Path) -> None:

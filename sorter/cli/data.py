@@ -153,7 +153,7 @@ def _show(report: Report) -> None:
 
     typer.echo(f"{report.pictures} pictures, {len(set(report.groups.values()))} photographs")
     lines("unreadable", [f"{escape(str(p))}: {why}" for p, why in report.unreadable])
-    typer.echo(f"validation pictures with a sibling in train: {len(report.leaked)}")
+    typer.echo(f"validation pictures with a sibling elsewhere: {len(report.leaked)}")
     lines("leaks", [pair(p) for p in report.leaks])
     lines("label conflicts", [pair(p) for p in report.conflicts])
     lines("duplicates", [pair(p) for p in report.duplicates])

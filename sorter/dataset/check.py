@@ -49,10 +49,10 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found. `leaks` link validation to training pictures, `conflicts` two classes.
+    """What was found. `leaks` link validation to any other pictures, `conflicts` two classes.
 
-    `leaked` are the validation pictures with a sibling in train; `groups` gives each picture the
-    name of its photograph.
+    `leaked` are the validation pictures with a sibling in train or in the extra ones; `groups`
+    gives each picture the name of its photograph.
     """
 
     pictures: int
@@ -94,13 +94,12 @@ def check(
     for link in found.links:
         a, b = samples[link.first], samples[link.second]
         pair = Pair(a.path, b.path, link.kind, link.score)
-        if {a.split, b.split} == {"train", "val"}:
+        if (a.split == "val") != (b.split == "val"):  # extra pictures are trained on as well
             leaks.append(pair)
             leaked.add(a.path if a.split == "val" else b.path)
         elif a.index == b.index and link.kind is not Kind.SAME_PHOTOGRAPH:
             duplicates.append(pair)
-        # Looks alone may agree across classes by chance; equal bytes may not.
-        if a.index != b.index and link.kind is Kind.SAME_BYTES:
+        if a.index != b.index:  # found by bytes or by looks: across classes nothing else is asked
             conflicts.append(pair)
 
     counts = _counts(samples, taxonomy)
