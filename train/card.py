@@ -5,6 +5,7 @@ Owns the documents. A card goes out with the weights, so it holds no path of thi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -12,14 +13,25 @@ from typing import Any
 
 from sorter.taxonomy import taxonomy_to_dict
 from train import figures
-from train.config import Config, to_dict
+from train.config import Config, recipe_digest, to_dict
 from train.data import Corpus, Sources
+from train.features import weights_digest
+from train.networks import Network
 
 _PACKAGES = ("torch", "torchvision", "openvino", "nncf", "numpy", "pillow", "sorter")
 
 
-def describe_run(sources: Sources, config: Config, corpus: Corpus) -> dict[str, Any]:
-    """config.json: the recipe, the taxonomy and where the pictures lie."""
+def describe_run(
+    sources: Sources, config: Config, corpus: Corpus, start: Network
+) -> dict[str, Any]:
+    """config.json: the recipe, the taxonomy and where the pictures lie.
+
+    `run_digest` differs wherever the weights or the folds would.
+    """
+    digest = hashlib.sha256(recipe_digest(config).encode())
+    digest.update(weights_digest(start, head=True).encode())
+    for e in corpus.examples:
+        digest.update(f"{e.role} {e.label} {e.digest} {e.source} {e.group}\n".encode())
     return {
         "config": to_dict(config),
         "taxonomy": taxonomy_to_dict(corpus.taxonomy),
@@ -29,6 +41,7 @@ def describe_run(sources: Sources, config: Config, corpus: Corpus) -> dict[str, 
         "unknown": [str(p) for p in sources.unknown],
         "groups": str(sources.groups or ""),
         "data_digest": corpus.digest,
+        "run_digest": digest.hexdigest(),
     }
 
 

@@ -194,6 +194,11 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "augment": "paper",
         "layer_decay": 1.0,
         "freeze_norm": False,
+        "head_solver": "sgd",
+        "head_epochs": 35,
+        "head_lr": 0.003,
+        "head_decay": 2e-3,
+        "head_flips": False,
     },
     "cnn": {
         "stage": "full",

@@ -102,6 +102,8 @@ def gather(sources: Sources, taxonomy: Taxonomy, *, say: Callable[[str], None]) 
         examples.append(Example(sample.path, digest, sample.index, sample.source, group, role))
     if broken:
         say(f"{len(broken)} broken pictures left out of {len(found)}")
+    if sources.groups:
+        _note_unnamed(sources.groups, [s.path for s in labelled], groups, say=say)
     examples = _split(examples)
     _refuse_useless(examples, sources.data, taxonomy)
     return Corpus(tuple(examples), tuple(broken), taxonomy)
@@ -150,6 +152,23 @@ def _read_groups(file: Path) -> dict[str, str]:
     }
 
 
+def _note_unnamed(
+    file: Path, paths: Sequence[Path], groups: dict[str, str], *, say: Callable[[str], None]
+) -> None:
+    """A groups file of other folders would split photographs unseen. Raises DataError."""
+    unnamed = sum(os.path.realpath(path) not in groups for path in paths)
+    if unnamed == len(paths):
+        raise DataError(
+            f"{file}: names none of DATA's pictures; its paths are relative to its own folder "
+            "(sorter data check writes one)"
+        )
+    if unnamed:
+        say(
+            f"warning: {unnamed} of DATA's {len(paths)} pictures are not in {file.name}: each "
+            "counts as a photograph of its own"
+        )
+
+
 def _split(examples: list[Example]) -> list[Example]:
     """Give DATA without train/ and val/ a split that content decides, class by class.
 
@@ -188,6 +207,9 @@ def _decode_all(corpus: Corpus, size_px: int, file: Path) -> None:
     shape = (len(corpus.examples), size_px, size_px, 3)
     try:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+        with part.open("r+b") as stream:
+            # Writing to a map of a file with holes on a full disk would kill the process.
+            os.posix_fallocate(stream.fileno(), 0, part.stat().st_size)
 
         def fill(row: int) -> None:
             try:
@@ -201,6 +223,8 @@ def _decode_all(corpus: Corpus, size_px: int, file: Path) -> None:
         array.flush()
         part.replace(file)
     except OSError as error:
-        raise DataError(f"{file.parent}: cannot keep decoded pictures: {error}") from error
+        raise DataError(
+            f"{file.parent}: cannot keep decoded pictures: {error.strerror}; name another --cache"
+        ) from error
     finally:
         part.unlink(missing_ok=True)

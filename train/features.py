@@ -51,11 +51,11 @@ def read_features(
     return torch.from_numpy(np.stack([stored[d] for d in digests]))
 
 
-def weights_digest(network: Network) -> str:
-    """SHA-256 of everything below the head."""
+def weights_digest(network: Network, *, head: bool = False) -> str:
+    """SHA-256 of everything below the head, or of that too."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
-        if not name.startswith("head."):
+        if head or not name.startswith("head."):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

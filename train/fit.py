@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sorter.errors import UsageError
 from train import checkpoint
 from train.augment import augment
 from train.config import Config, recipe_digest
@@ -28,7 +29,7 @@ from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network
 from train.progress import Ticker, epoch_line
-from train.sampling import epoch_rows, random_stream
+from train.sampling import epoch_batches, random_stream
 from train.schedules import rate
 from train.targets import Targets, Teacher, make_targets, mix
 from train.update import Say, Weights, follow, make_optimizer, pull, step
@@ -96,7 +97,7 @@ def fit(
             content = _content(state, network, optimizer, scaler, start, average, config)
             checkpoint.save(last, content)
 
-    per_epoch = len(_batches(job, config, 0))
+    per_epoch = len(epoch_batches(job.corpus.examples, job.rows, config, 0, world=machine.world))
     steps = config.epochs * per_epoch
     split = 1
     while state.epoch < config.epochs:
@@ -119,7 +120,7 @@ def fit(
             ticker.show(state.step, state.loss_sum)
             if stop.wanted:
                 save()
-                say(f"interrupted: saved {last}; go on with --resume")
+                say(f"saved {last} at epoch {state.epoch + 1}, step {state.step}")
                 raise KeyboardInterrupt
         machine.share_weights(network)
         state.seconds += time.perf_counter() - begun
@@ -163,18 +164,11 @@ def interpolate(start: Weights, end: Weights, share: float) -> Weights:
     }
 
 
-def _batches(job: Job, config: Config, epoch: int) -> list[NDArray[np.int64]]:
-    rows = epoch_rows(job.corpus.examples, job.rows, config, epoch)
-    parts = [rows[i : i + config.batch] for i in range(0, len(rows), config.batch)]
-    # Batch norm cannot learn from one picture.
-    return parts[:-1] if len(parts) > 1 and len(parts[-1]) < max(2, config.batch // 4) else parts
-
-
 def _prepared(
     job: Job, config: Config, machine: Machine, epoch: int, first: int
 ) -> Iterator[tuple[Tensor, Targets]]:
     """The epoch's batches from number `first` on, made a little ahead by other threads."""
-    batches = _batches(job, config, epoch)
+    batches = epoch_batches(job.corpus.examples, job.rows, config, epoch, world=machine.world)
     side = config.train_px or config.size_px or job.eval_pixels.size_px
     classes = len(job.corpus.taxonomy.items)
     labels = job.corpus.labels
@@ -281,10 +275,8 @@ def _restore(
     config: Config,
     machine: Machine,
 ) -> _State:
-    from sorter.errors import UsageError
-
     content = checkpoint.load(file)
-    if content["recipe"] != recipe_digest(config):
+    if content.get("recipe") != recipe_digest(config):
         raise UsageError(
             f"{file}: made with other settings; resume with the same, or use a new --out"
         )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sorter.errors import FolderError, UsageError
 from train.machine import Machine
@@ -25,11 +30,51 @@ def open_folder(out: Path, *, resume: bool, machine: Machine) -> None:
     machine.wait()
 
 
+def read_run(out: Path) -> dict[str, Any]:
+    """What the folder's config.json says; nothing where there is none that can be read."""
+    try:
+        document = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def refuse_other(out: Path, before: Mapping[str, Any], digest: str) -> None:
+    """Raise UsageError where the run that is resumed learnt something else than this one would.
+
+    Its finished folds and its checkpoint would go on with other pictures, or other settings.
+    """
+    if before.get("run_digest", digest) != digest:
+        raise UsageError(
+            f"{out}: made with other settings, pictures, groups or start weights; resume with the "
+            "same, or name another --out"
+        )
+
+
 def write_json(file: Path, content: Any) -> None:
     """Write `content` beside, then rename. Raises FolderError."""
-    part = file.with_suffix(".part")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    _write_whole(file, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_arrays(file: Path, **arrays: Any) -> None:
+    """Write an `.npz` beside, then rename. Raises FolderError."""
+
+    def write(part: Path) -> None:
+        with part.open("wb") as stream:
+            np.savez_compressed(stream, **arrays)
+
+    _write_whole(file, write)
+
+
+def _write_whole(file: Path, write: Callable[[Path], object]) -> None:
+    """Several processes of a run may write the same file: each its own part."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write(part)
         part.replace(file)
     except OSError as error:
         raise FolderError(f"{file}: cannot be written: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sorter.errors import DataError
 from train.config import Config
 from train.data import Corpus
+from train.folder import write_arrays
 
 ALWAYS = -1
 """The fold of an example that every training sees."""
@@ -93,9 +94,10 @@ def run_folds(
         seen = np.flatnonzero((fold != k) & (fold != NEVER))
         if not len(held):
             continue
-        file = folder / f"fold-{k}" / "scores.npy"
+        file = folder / f"fold-{k}" / "scores.npz"
         if file.is_file():
-            part = np.load(file, allow_pickle=False)
+            with np.load(file, allow_pickle=False) as stored:
+                part = stored["scores"]
         else:
             names = sorted({corpus.examples[i].source for i in held if corpus.examples[i].source})
             say(
@@ -103,17 +105,33 @@ def run_folds(
                 + (f" ({', '.join(names)[:120]})" if names else "")
             )
             part = train(seen, held, file.parent)
-            np.save(file, part)
+            write_arrays(file, scores=part)
         rows.append(held)
         scores.append(part)
     order = np.concatenate(rows)
     return OutOfFold(order, np.concatenate(scores), fold[order])
 
 
+def held_strange(corpus: Corpus) -> NDArray[np.int64]:
+    """Without folds: strange pictures of every fifth source, by name, to set a threshold on."""
+    rows = corpus.rows("unknown")
+    sources = sorted({corpus.examples[i].source for i in rows})[2::5]
+    return np.array([i for i in rows if corpus.examples[i].source in sources], np.int64)
+
+
+def refuse_unjudged(corpus: Corpus, config: Config, root: Path, *, oof: Path | None) -> None:
+    """Raise DataError where no picture is left to set temperature and thresholds on."""
+    if not (len(corpus.rows("val")) or config.folds or config.leave_one_source_out or oof):
+        raise DataError(
+            f"{root}: no pictures to judge by, which thresholds need; add val/<class>/, give a "
+            "class four pictures or more, or use --folds 5"
+        )
+
+
 def save(file: Path, corpus: Corpus, out: OutOfFold) -> None:
     """The out-of-fold scores with what is needed to judge them again."""
     examples = [corpus.examples[i] for i in out.rows]
-    np.savez_compressed(
+    write_arrays(
         file,
         scores=out.scores,
         fold=out.fold,

@@ -1,18 +1,24 @@
-"""Ctrl-C while training: the first asks the run to save and stop, the second ends it at once."""
+"""Ctrl-C while training: it waits for the end of a step, and elsewhere acts at once.
+
+Everything outside the steps is either on the disk already or done again by `--resume`.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
 
 class Interrupt:
-    """A context manager that turns SIGINT into `wanted`."""
+    """A context manager that owns SIGINT. Inside `hold` the first one only sets `wanted`."""
 
     def __init__(self) -> None:
         self.wanted = False
+        self._holding = False
         self._before: Any = None
 
     def __enter__(self) -> Interrupt:
@@ -29,8 +35,19 @@ class Interrupt:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Whoever is inside looks at `wanted`, saves, and raises KeyboardInterrupt himself."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self.wanted:  # it came after the last look
+            raise KeyboardInterrupt
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if self.wanted:
+        if self.wanted or not self._holding:
             raise KeyboardInterrupt
         self.wanted = True

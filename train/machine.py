@@ -6,6 +6,7 @@ Owns choices that change how fast a run is, not what it learns. Must not know th
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import os
 import time
@@ -91,23 +92,47 @@ def open_machine(config: Config) -> Iterator[Machine]:
             dist.destroy_process_group()
 
 
+_FORMATS: dict[str, torch.dtype | None] = {
+    "off": None,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
 def choose_amp(
-    machine: Machine, network: Network, config: Config, *, say: Callable[[str], None]
+    machine: Machine,
+    network: Network,
+    config: Config,
+    *,
+    say: Callable[[str], None],
+    kept: str = "",
 ) -> Machine:
-    """The machine with the number format that `config.amp` asks for; auto measures on a CPU."""
-    amp: torch.dtype | None = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.amp)
-    if config.amp == "auto":
+    """The machine with the number format that `config.amp` asks for.
+
+    auto takes what the resumed run had, `kept`, since another would give other weights; else it
+    measures on a CPU. `network` is left as it was.
+    """
+    wanted = kept if config.amp == "auto" and kept in _FORMATS else config.amp
+    amp = _FORMATS.get(wanted)
+    if wanted == "auto":
         if machine.device.type == "cuda":
             amp = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
             say(f"mixed precision: {amp}")
         elif machine.world == 1 and _has_bf16():
-            plain = _probe(machine, network, None)
-            short = _probe(machine, network, torch.bfloat16)
+            tried = copy.deepcopy(network)  # a pass in training changes batch norm's statistics
+            tried.freeze_norm = config.freeze_norm
+            plain = _probe(machine, tried, None)
+            short = _probe(machine, tried, torch.bfloat16)
             amp = torch.bfloat16 if short < plain else None
             say(f"a step of 8 takes {plain:.2f} s in float32, {short:.2f} s in bf16")
         else:
             say("float32, channels last: this processor has no bf16 instructions")
     return Machine(machine.device, amp, machine.rank, machine.world)
+
+
+def amp_name(machine: Machine) -> str:
+    """Its number format, as `--amp` names it."""
+    return next(name for name, amp in _FORMATS.items() if amp is machine.amp)
 
 
 def _has_bf16() -> bool:
@@ -131,7 +156,6 @@ def _probe(machine: Machine, network: Network, amp: torch.dtype | None) -> float
             total = network(pictures).float().sum()
         total.backward()
         times.append(time.perf_counter() - begin)
-    network.zero_grad()
     return min(times)
 
 

@@ -19,18 +19,18 @@ from train import checkpoint, figures, folds, plots
 from train.calibrate import Calibration, calibrate, to_json
 from train.card import describe_run, make_card
 from train.config import Config
-from train.data import UNKNOWN, Corpus, Pixels, Sources, gather
+from train.data import UNKNOWN, Pixels, Sources, gather
 from train.export import Proof, export, save_checkpoint
 from train.features import read_features
 from train.fit import Job, fit, predict
-from train.folder import open_folder, write_json
+from train.folder import open_folder, read_run, refuse_other, write_json
 from train.head import fit_head
 from train.init import load_start
 from train.interrupt import Interrupt
-from train.machine import Machine, choose_amp, open_machine
+from train.machine import Machine, amp_name, choose_amp, open_machine
 from train.networks import Network, build
 from train.progress import Log
-from train.sampling import random_stream, weights
+from train.sampling import even_rows, weights
 from train.siblings import know_siblings
 from train.targets import Teacher, make_targets
 from train.teacher import Classroom, open_classroom
@@ -57,7 +57,11 @@ def run(
     with open_machine(config) as machine, Interrupt() as stop:
         open_folder(paths.out, resume=resume, machine=machine)
         say = Log(paths.out, rank=machine.rank)
-        return _Run(paths, taxonomy, config, machine, stop, say, resume).go()
+        try:
+            return _Run(paths, taxonomy, config, machine, stop, say, resume).go()
+        except KeyboardInterrupt:
+            say("interrupted: what is finished is kept; go on with --resume")
+            raise
 
 
 class _Run:
@@ -83,27 +87,27 @@ class _Run:
         corpus = gather(paths.sources, self.taxonomy, say=say)
         given = paths.sources.groups is not None
         self.corpus = corpus = know_siblings(corpus, config, paths.cache, given=given, say=say)
-        if self.machine.rank == 0:
-            write_json(paths.out / "config.json", describe_run(paths.sources, config, corpus))
+        folds.refuse_unjudged(corpus, config, paths.sources.data, oof=paths.oof)
         counts = {r: len(corpus.rows(r)) for r in ("train", "val", "extra", "final", "unknown")}
         say("pictures: " + ", ".join(f"{n} {role}" for role, n in counts.items() if n))
         start = self._start_network()
+        self._settle(start)
         side = start.size_px
         self.eval_pixels = Pixels(corpus, side, paths.cache)
         store = config.store_px or round((config.train_px or side) * 8 / 7)
         needs_store = config.stage != "head" and config.augment != "none"
         self.pixels = Pixels(corpus, store, paths.cache) if needs_store else self.eval_pixels
-        self.machine = choose_amp(self.machine, start, config, say=say)
         classes = len(self.taxonomy.items)
         self.teacher = self._open_teacher(start)
 
         out_of_fold = None
         if config.folds or config.leave_one_source_out:
             out_of_fold = folds.run_folds(corpus, config, paths.out, self._train_fold, say=say)
-            folds.save(paths.out / "oof.npz", corpus, out_of_fold)
+            if self.machine.rank == 0:
+                folds.save(paths.out / "oof.npz", corpus, out_of_fold)
 
         # Without folds, strange pictures of some sources stay out, to set the threshold on.
-        held = _held_strange(corpus) if out_of_fold is None else np.zeros(0, np.int64)
+        held = folds.held_strange(corpus) if out_of_fold is None else np.zeros(0, np.int64)
         seen = np.setdiff1d(corpus.rows("train", "extra", "final", "unknown"), held)
         val = corpus.rows("val")
         network, history = self._train(seen, val, paths.out)
@@ -139,6 +143,18 @@ class _Run:
         plots.draw(paths.out, corpus, history, judged, scores, calibration)
         self._release(network, calibration, result)
         return result
+
+    def _settle(self, start: Network) -> None:
+        """What this run is goes into config.json; one that goes on must be the same."""
+        out, config = self.paths.out, self.config
+        before = read_run(out) if self.resume else {}
+        document = describe_run(self.paths.sources, config, self.corpus, start)
+        refuse_other(out, before, document["run_digest"])
+        kept = before.get("amp", {}).get(self.machine.device.type, "")
+        self.machine = choose_amp(self.machine, start, config, kept=kept, say=self.say)
+        document["amp"] = {self.machine.device.type: amp_name(self.machine)}
+        if self.machine.rank == 0:
+            write_json(out / "config.json", document)
 
     def _start_network(self) -> Network:
         """A network with start weights; training copies it by building it anew."""
@@ -214,15 +230,16 @@ class _Run:
         history: list[dict[str, float]] = []
         if config.stage != "head":
             job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, folder, teacher)
-            history = fit(
-                network,
-                job,
-                config,
-                self.machine,
-                stop=self.stop,
-                say=self.say,
-                resume=self.resume,
-            )
+            with self.stop.hold():
+                history = fit(
+                    network,
+                    job,
+                    config,
+                    self.machine,
+                    stop=self.stop,
+                    say=self.say,
+                    resume=self.resume,
+                )
         elif self.machine.rank == 0:
             content = {"model": network.state_dict(), "epoch": 0}
             for name in ("last.pt", "best.pt"):
@@ -259,10 +276,11 @@ class _Run:
         rows = corpus.rows("val")
         if not len(rows):
             rows = corpus.rows("train")[:200]
+        ranged = corpus.rows("train", "extra", "final")
         proof = Proof(
             self.eval_pixels.take(rows),
             corpus.labels[rows],
-            self.eval_pixels.take(_calibration_rows(corpus, config)),
+            self.eval_pixels.take(even_rows(corpus.labels, ranged, config)),
         )
         card = make_card(corpus, config, self.origin, result)
         final = self.paths.out / "final.pt"
@@ -279,22 +297,3 @@ class _Run:
         )
         write_json(self.paths.out / "metrics.json", result)
         self.say(f"bundle: {self.paths.out / 'bundle'}")
-
-
-def _held_strange(corpus: Corpus) -> NDArray[np.int64]:
-    """Strange pictures of every fifth source, by name."""
-    rows = corpus.rows("unknown")
-    sources = sorted({corpus.examples[i].source for i in rows})[2::5]
-    return np.array([i for i in rows if corpus.examples[i].source in sources], np.int64)
-
-
-def _calibration_rows(corpus: Corpus, config: Config) -> NDArray[np.int64]:
-    """Training pictures for INT8 ranges: as many of each class as can be."""
-    rows = corpus.rows("train", "extra", "final")
-    labels = corpus.labels[rows]
-    stream = random_stream(config.seed, 5)
-    each = max(1, config.calibration_size // max(1, len(set(labels.tolist()))))
-    chosen = [
-        stream.permutation(rows[labels == label])[:each] for label in sorted(set(labels.tolist()))
-    ]
-    return np.concatenate(chosen)

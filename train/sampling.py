@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sorter.errors import UsageError
 from train.config import Config
 from train.data import UNKNOWN, Example
 
@@ -64,6 +65,14 @@ def draw(weight: NDArray[np.float64], count: int, stream: np.random.Generator) -
     return stream.permutation(np.minimum(chosen, len(weight) - 1)).astype(np.int64)
 
 
+def even_rows(labels: Rows, rows: Rows, config: Config) -> Rows:
+    """About `calibration_size` of `rows`, for INT8 ranges: as many of each class as can be."""
+    stream = random_stream(config.seed, 5)
+    kinds = sorted(set(labels[rows].tolist()))
+    each = max(1, config.calibration_size // max(1, len(kinds)))
+    return np.concatenate([stream.permutation(rows[labels[rows] == k])[:each] for k in kinds])
+
+
 def epoch_rows(examples: Sequence[Example], rows: Rows, config: Config, epoch: int) -> Rows:
     """The rows (of those in `rows`) that epoch number `epoch` shows, in order."""
     stream = random_stream(config.seed, 1, epoch)
@@ -83,6 +92,27 @@ def epoch_rows(examples: Sequence[Example], rows: Rows, config: Config, epoch: i
         chosen = np.concatenate([chosen, strange[draw(plain, extra, stream)]])
         chosen = stream.permutation(chosen)
     return chosen
+
+
+def epoch_batches(
+    examples: Sequence[Example], rows: Rows, config: Config, epoch: int, *, world: int = 1
+) -> list[Rows]:
+    """The epoch's rows step by step, enough in each for `world` processes.
+
+    Batch norm cannot learn from one picture: a small rest is left out. Raises UsageError where
+    every step is too small.
+    """
+    shown = epoch_rows(examples, rows, config, epoch)
+    parts = [shown[i : i + config.batch] for i in range(0, len(shown), config.batch)]
+    least = 2 * world
+    if len(parts) > 1 and len(parts[-1]) < max(least, config.batch // 4):
+        parts = parts[:-1]
+    if len(parts[-1]) < least:
+        raise UsageError(
+            f"a step has {len(parts[-1])} pictures and needs {least}; raise --batch, or epoch_size "
+            "where that is set"
+        )
+    return parts
 
 
 def _soften(mass: dict[_K, float], balance: float) -> dict[_K, float]:

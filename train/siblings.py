@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sorter.dataset.duplicates import find_links, groups_of, has_keypoints
 from train.config import Config
-from train.data import Corpus, Example
+from train.data import UNKNOWN, Corpus, Example
 
 VERSION = "1"
 """Part of the cache's key: changes when the comparing does."""
@@ -36,15 +36,39 @@ def know_siblings(
             photographs = len({corpus.examples[i].group for i in rows})
             how = "keypoints" if has_keypoints() else "looks alone: OpenCV is not installed"
             say(f"no --groups: found {photographs} photographs in {len(rows)} pictures by {how}")
-    trained = {corpus.examples[i].group for i in corpus.rows("train")}
+    corpus = _with_copies(corpus)
+    trained = {corpus.examples[i].group for i in corpus.rows("train", "extra", "final")}
     val = corpus.rows("val")
     leaked = sum(corpus.examples[i].group in trained for i in val)
     if leaked:
         say(
-            f"warning: {leaked} of {len(val)} validation pictures have a sibling in train, so the "
-            "validation figure is flattered; see sorter data check, and use --folds"
+            f"warning: {leaked} of {len(val)} validation pictures have a sibling in training, so "
+            "the validation figure is flattered; see sorter data check, and use --folds"
         )
     return corpus
+
+
+def _with_copies(corpus: Corpus) -> Corpus:
+    """A picture that nobody grouped joins the group that DATA gives the same bytes.
+
+    Else a copy of a held-out picture among the extra ones would be trained on.
+    """
+    group_of: dict[str, str] = {}
+    for i in corpus.rows("train", "val"):
+        example = corpus.examples[i]
+        if example.group != example.digest or example.digest not in group_of:
+            group_of[example.digest] = example.group
+    alone = [
+        i
+        for i, e in enumerate(corpus.examples)
+        if e.label != UNKNOWN and e.group == e.digest and group_of.get(e.digest, e.group) != e.group
+    ]
+    if not alone:
+        return corpus
+    examples = list(corpus.examples)
+    for i in alone:
+        examples[i] = replace(examples[i], group=group_of[examples[i].digest])
+    return replace(corpus, examples=tuple(examples))
 
 
 def _grouped(corpus: Corpus, *, keypoints: bool, cache: Path) -> Corpus:
