@@ -5,9 +5,12 @@ Counts what there is to do beside the work, on its own thread, so that no work w
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from types import TracebackType
+
+from sorter.errors import SorterError
 
 
 class Progress:
@@ -44,7 +47,9 @@ class Progress:
             refresh_per_second=5,
         )
         self._task = self._bar.add_task("", total=None)
-        self._thread = threading.Thread(target=self._count, args=(count,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._count, args=(count,), name="sorter-count", daemon=True
+        )
 
     def advance(self) -> None:
         """One more is done."""
@@ -64,4 +69,6 @@ class Progress:
         self._bar.stop()
 
     def _count(self, count: Callable[[], int]) -> None:
-        self._bar.update(self._task, total=count())
+        # What cannot be listed is told by the work, which lists it too.
+        with contextlib.suppress(SorterError, OSError):
+            self._bar.update(self._task, total=count())

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 
 from sorter.domain import Outcome, Status, Taxonomy
+from sorter.report.text import columns, pad
 
 
 class Tally:
@@ -31,10 +32,10 @@ class Tally:
     def table(self) -> str:
         """Lines for the terminal: a row a bin, then the totals."""
         names = [b.name_zh if self._zh else b.name for b in self._taxonomy.bins]
-        width = max(map(len, [*names, "bin"]))
-        lines = [f"{'bin':<{width}}  sorted  unsure"]
+        width = max(map(columns, [*names, "bin"]))
+        lines = [f"{pad('bin', width)}  sorted  unsure"]
         for b, name in zip(self._taxonomy.bins, names, strict=True):
-            lines.append(f"{name:<{width}}  {self._sorted[b.key]:6d}  {self._unsure[b.key]:6d}")
+            lines.append(f"{pad(name, width)}  {self._sorted[b.key]:6d}  {self._unsure[b.key]:6d}")
         done = self._sorted.total() + self._unsure.total() + self.errors
         seconds = time.monotonic() - self._begun
         rate = f", {done / seconds:.0f} a second" if seconds > 0.5 and done else ""

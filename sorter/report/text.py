@@ -35,6 +35,16 @@ def one_line(text: str) -> str:
     return "".join(c if c == "\\" else _escape_one(c) for c in text)
 
 
+def columns(text: str) -> int:
+    """How many columns of a terminal `text` takes: a Chinese character takes two."""
+    return len(text) + sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+
+
+def pad(text: str, width: int) -> str:
+    """`text`, with spaces up to `width` columns."""
+    return text + " " * (width - columns(text))
+
+
 def unescape(text: str) -> str:
     """The text that `escape` was given."""
     return _ESCAPE.sub(_unescape_one, text) if "\\" in text else text
