@@ -136,7 +136,7 @@ def _text(row: dict[str, Any], key: str, where: str, *, default: str | None = No
         raise TaxonomyError(f"{where}: needs a non-empty text {key!r}")
     if any(ord(c) < 0x20 or c == "\x7f" for c in value):
         raise TaxonomyError(f"{where}: {key!r} holds a control character")
-    return value
+    return value.strip()
 
 
 def _refuse_repeats(values: list[str], what: str, source: str) -> None:

@@ -137,9 +137,10 @@ def _open(journal: Path) -> Iterator[sqlite3.Connection]:
         if version < 1:
             raise JournalError(f"{journal}: not a journal of sorter; name it with --journal")
         yield db
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # of sqlite3's message about a name
+        reason = error if isinstance(error, sqlite3.Error) else "damaged"
         raise JournalError(
-            f"{journal}: cannot read the journal: {error}; name another with --journal"
+            f"{journal}: cannot read the journal: {reason}; name another with --journal"
         ) from error
     finally:
         db.close()

@@ -25,6 +25,14 @@ CHECK_BYTES = 64 * 1024 * 1024
 SIDE_FILES = ("-wal", "-shm")
 
 
+_ODD_ROWS = """
+SELECT n FROM items WHERE state IN ('ARRIVED', 'DECIDED', 'SENT') AND (
+    typeof(path) NOT IN ('text', 'blob') OR typeof(sha256) != 'text' OR typeof(boot) != 'text'
+    OR typeof(bin_number) NOT IN ('integer', 'null')
+) LIMIT 1
+"""
+
+
 class _DamagedError(Exception):
     """This file is no journal any more."""
 
@@ -132,6 +140,9 @@ def _connect(path: Path) -> sqlite3.Connection:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
             raise _DamagedError(f"the journal is damaged ({error})") from error
         raise
+    except UnicodeDecodeError as error:  # of sqlite3's own message about a damaged name
+        db.close()
+        raise _DamagedError("the journal is damaged (names that are no text)") from error
     except BaseException:
         db.close()
         raise
@@ -152,14 +163,18 @@ def _check(path: Path, db: sqlite3.Connection) -> None:
         if verdict != "ok":
             raise _DamagedError(f"the journal is damaged ({verdict})")
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if version == 0 and tables:
+    if version < 0 or (version == 0 and tables):
         raise _DamagedError("the file is another program's database")
     migrate(db)
-    if db.execute("SELECT count(*) FROM meta WHERE key = 'sid'").fetchone()[0] != 1:
+    sids = [sid for (sid,) in db.execute("SELECT value FROM meta WHERE key = 'sid'")]
+    if len(sids) != 1 or not isinstance(sids[0], str) or not sids[0].isalnum():
         raise _DamagedError("the journal has lost its id")
-    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'items'").fetchone()
-    if row and row[0] >= MAX_N:
+    (last,) = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'items'").fetchone() or (0,)
+    if not isinstance(last, int) or not 0 <= last < MAX_N:
         raise _DamagedError("the journal has used up its numbers")
+    # What recovery is about to read; quick_check does not look at the kind of each value.
+    if db.execute(_ODD_ROWS).fetchone():
+        raise _DamagedError("the journal is damaged (an open row that no station wrote)")
 
 
 def _set_aside(path: Path, wall: Callable[[], float]) -> Path:

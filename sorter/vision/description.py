@@ -160,7 +160,7 @@ def _read_ir(xml: Path) -> Any:
 def _rt_info(model: Any, xml: Path) -> dict[str, str]:
     try:
         section = model.get_rt_info(["sorter"]).value
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise _refused(xml, "not a sorter model (no `sorter` section)") from error
     if not isinstance(section, dict):
         raise _refused(xml, "its `sorter` section is not a table")

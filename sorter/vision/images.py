@@ -149,7 +149,7 @@ def _decode_jpeg(data: bytes, size_px: int, max_pixels: int) -> Picture:
 
 
 def _decode_other(data: bytes, kind: str, size_px: int, max_pixels: int) -> Picture:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if kind == "heif":
         _register_heif()
@@ -164,6 +164,8 @@ def _decode_other(data: bytes, kind: str, size_px: int, max_pixels: int) -> Pict
             pixels = _to_rgb(image)
     except ImageError:
         raise
+    except UnidentifiedImageError as error:  # its message is an address in memory
+        raise ImageError(f"damaged {kind.upper()}: cannot be decoded") from error
     except Exception as error:  # Pillow's plugins raise almost anything on hostile bytes
         raise ImageError(f"damaged {kind.upper()}: {_first_line(error)}") from error
     return _finish(pixels, size_px, width, height, orientation)
@@ -274,7 +276,8 @@ def _is_under(path: str, folder: str, *, recursive: bool) -> bool:
 
 
 def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
-    entries: list[tuple[str, bool]] = []
+    # Names alone, which take least where a million lie in one folder; a folder's ends in a slash.
+    entries: list[str] = []
     try:
         with os.scandir(folder) as listing:
             for entry in listing:
@@ -282,15 +285,15 @@ def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
                     continue
                 is_folder = entry.is_dir(follow_symlinks=False)
                 if Path(entry.name).suffix.lower() in SUFFIXES:
-                    entries.append((entry.name, False))
+                    entries.append(entry.name)
                 if is_folder and recursive:
-                    entries.append((entry.name + os.sep, True))
+                    entries.append(entry.name + os.sep)
     except OSError:
         yield folder
         return
     entries.sort()
-    for name, descend in entries:
-        if descend:
+    for name in entries:
+        if name.endswith(os.sep):
             yield from _walk(folder / name, recursive=recursive)
         else:
             yield folder / name
