@@ -17,6 +17,7 @@ SIDE_PX = 800
 
 Colour = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
+Rng = np.random.Generator
 
 
 class Layer:
@@ -62,7 +63,7 @@ class Layer:
         pixels[..., :3] = np.clip(colours, 0, 255)
         self.image = Image.fromarray(pixels.astype(np.uint8), "RGBA")
 
-    def speckle(self, rng: np.random.Generator, strength: float, grain: int = 4) -> None:
+    def speckle(self, rng: Rng, strength: float, grain: int = 4) -> None:
         """Uneven material: blotches about `grain` pixels wide."""
         self.shade(1.0 + strength * (_noise(rng, grain) - 0.5))
 
@@ -94,7 +95,7 @@ def slope(angle: float, strength: float) -> NDArray[np.float64]:
     return 1.0 + strength * (grid[None, :] * math.cos(angle) + grid[:, None] * math.sin(angle))
 
 
-def compose(layer: Layer, rng: np.random.Generator, side_px: int) -> Image.Image:
+def compose(layer: Layer, rng: Rng, side_px: int) -> Image.Image:
     """The layer, turned and moved, with its shadow on a lit background; (side, side) RGB."""
     scene = _background(rng)
     scale, angle = rng.uniform(0.8, 1.08), rng.uniform(-50, 50)
@@ -119,18 +120,18 @@ def compose(layer: Layer, rng: np.random.Generator, side_px: int) -> Image.Image
     return done.resize((side_px, side_px), Image.Resampling.LANCZOS)
 
 
-def vary(colour: Colour, rng: np.random.Generator, by: float = 22) -> Colour:
+def vary(colour: Colour, rng: Rng, by: float = 22) -> Colour:
     """A colour near `colour`."""
     red, green, blue = np.clip(np.array(colour) + rng.normal(0, by, 3), 0, 255).astype(int)
     return int(red), int(green), int(blue)
 
 
-def pick(rng: np.random.Generator, *colours: Colour) -> Colour:
+def pick(rng: Rng, *colours: Colour) -> Colour:
     """One of `colours`, varied a little."""
     return vary(colours[int(rng.integers(len(colours)))], rng, 10)
 
 
-def _noise(rng: np.random.Generator, grain: int) -> NDArray[np.float64]:
+def _noise(rng: Rng, grain: int) -> NDArray[np.float64]:
     """Smooth noise in [0, 1], (side, side)."""
     small = max(2, SIDE_PX // max(1, grain))
     rough = Image.fromarray((rng.random((small, small)) * 255).astype(np.uint8), "L")
@@ -138,7 +139,7 @@ def _noise(rng: np.random.Generator, grain: int) -> NDArray[np.float64]:
     return np.asarray(smooth).astype(np.float64) / 255.0
 
 
-def _background(rng: np.random.Generator) -> Image.Image:
+def _background(rng: Rng) -> Image.Image:
     """A steel tray, a wooden table, a dark belt or white paper."""
     kind = int(rng.integers(4))
     base = [(168, 172, 176), (150, 112, 74), (52, 54, 58), (228, 227, 222)][kind]
