@@ -77,6 +77,16 @@ def test_same_bytes_and_same_look_need_no_opencv(tmp_path: Path) -> None:
     assert groups_of(4, found.links) == [0, 0, 0, 3]
 
 
+def test_thin_things_on_white_are_not_one_picture(tmp_path: Path) -> None:
+    paths = []
+    for number, tint in enumerate(((200, 30, 30), (30, 30, 200))):
+        picture = Image.new("RGB", (320, 320), "white")
+        ImageDraw.Draw(picture).rectangle((130, 20, 190, 300), fill=tint)
+        paths.append(_save(picture, tmp_path / f"{number}.png"))
+    assert len(find_links(paths, [0, 0], keypoints=False).links) == 1, "their hashes agree"
+    assert find_links(paths, [0, 1], keypoints=False).links == ()
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     root = tmp_path / "data"

@@ -17,7 +17,7 @@ from sorter.dataset.duplicates import find_links, groups_of, has_keypoints
 from train.config import Config
 from train.data import UNKNOWN, Corpus, Example
 
-VERSION = "1"
+VERSION = "2"
 """Part of the cache's key: changes when the comparing does."""
 
 
