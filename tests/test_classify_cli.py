@@ -8,12 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from sorter.cli.progress import Progress
+from sorter.cli.tally import Tally
 from sorter.domain import Taxonomy
+from sorter.errors import FolderError
+from sorter.report.text import columns
 from tests.corpus import write_bad
 from tests.tiny import colour_of, paint, taxonomy3, write_bundle
 
@@ -208,3 +213,22 @@ def test_a_report_never_takes_a_pictures_name(tmp_path: Path, bundle: Path) -> N
         assert done.returncode == 2
         assert "is a picture's name" in done.stderr and done.stderr.count("\n") == 1
     assert pictures[0].read_bytes() == before
+
+
+def test_a_count_that_fails_leaves_the_error_to_the_work() -> None:
+    """pytest turns what a thread raises into a failure."""
+
+    def count() -> int:
+        raise FolderError("cannot be listed")
+
+    with Progress(count) as progress:
+        progress.advance()
+        for thread in threading.enumerate():
+            if thread.name == "sorter-count":
+                thread.join()
+
+
+def test_chinese_names_keep_the_table_straight() -> None:
+    lines = Tally(TAXONOMY, zh=True).table().splitlines()[:-1]
+    assert any("金属" in line for line in lines)
+    assert len({columns(line) for line in lines}) == 1

@@ -13,17 +13,11 @@ from typing import Annotated
 
 import typer
 
+from sorter.cli.choices import Language, Precision
 from sorter.cli.reports import Formatter, Kept, Reports, Wanted
 from sorter.domain import Outcome
 from sorter.errors import FolderError, ImageError, UsageError
-from sorter.report.text import escape
-
-
-class Precision(StrEnum):
-    """Which of a bundle's networks to run."""
-
-    INT8 = "int8"
-    FP16 = "fp16"
+from sorter.report.text import escape, pad
 
 
 class Engine(StrEnum):
@@ -31,13 +25,6 @@ class Engine(StrEnum):
 
     LOCAL = "local"
     RAY = "ray"
-
-
-class Language(StrEnum):
-    """Which names of classes and bins to show."""
-
-    EN = "en"
-    ZH = "zh"
 
 
 def _given(text: str) -> Path:
@@ -96,7 +83,11 @@ def classify(
     model: Annotated[
         Path | None,
         typer.Option(
-            "--model", metavar="DIR", help="Model folder.", show_default="the one that ships"
+            "--model",
+            metavar="DIR",
+            envvar="SORTER_MODEL",
+            help="Model folder.",
+            show_default="the one that ships",
         ),
     ] = None,
     precision: Annotated[
@@ -176,12 +167,12 @@ def classify(
     from sorter.vision.bundle import default_bundle, open_bundle
     from sorter.vision.decide import with_min_confidence
 
-    find, classify_rest = images.find, batch.classify_rest
+    find, work = images.find, batch.classify
     if engine is Engine.RAY:
         from sorter.vision import cluster, remote
 
         cluster.require()
-        find, classify_rest = remote.find, cluster.classify_rest
+        find, work = remote.find, cluster.classify
     bundle = open_bundle(model or default_bundle())
     policy = replace(bundle.policy, top=top)
     if min_confidence is not None:
@@ -211,7 +202,7 @@ def classify(
         tally = Tally(bundle.taxonomy, zh=lang is Language.ZH)
         results = stack.enter_context(
             closing(
-                classify_rest(
+                work(
                     items,
                     bundle,
                     precision=precision.value,
@@ -267,8 +258,8 @@ def _readable(outcome: Outcome, lang: Language) -> str:
     label = decision.label.name_zh if zh else decision.label.name
     why = f"  ({decision.reason.value.replace('_', ' ')})" if decision.reason else ""
     return (
-        f"{outcome.status:<7} {place:<11} {decision.bin_confidence:4.2f}  "
-        f"{label:<20} {decision.confidence:4.2f}  {_shown(outcome.path)}{why}\n"
+        f"{outcome.status:<7} {pad(place, 11)} {decision.bin_confidence:4.2f}  "
+        f"{pad(label, 20)} {decision.confidence:4.2f}  {_shown(outcome.path)}{why}\n"
     )
 
 

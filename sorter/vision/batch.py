@@ -47,29 +47,6 @@ class Frame:
 
 
 def classify(
-    paths: Iterable[Path],
-    bundle: Bundle,
-    *,
-    precision: str = "int8",
-    policy: Policy | None = None,
-    jobs: int | None = None,
-    max_pixels: int = images.MAX_PIXELS,
-) -> Generator[Outcome, None, None]:
-    """One Outcome for each of `paths`, in their order, while they are being worked on.
-
-    `policy` defaults to the bundle's. `jobs` is the number of worker threads, and of cores the
-    network takes; by default every core this process may use, with WORKERS_A_CORE threads each.
-    A file that is no whole picture is an Outcome with status ERROR. `paths` is read as needed, a
-    bounded number ahead. Raises BundleError or ModelError for an unusable model.
-    """
-    # With nothing but paths going in, nothing but outcomes comes out.
-    items = cast("Iterable[Path | Outcome]", paths)
-    return classify_rest(
-        items, bundle, precision=precision, policy=policy, jobs=jobs, max_pixels=max_pixels
-    )
-
-
-def classify_rest(
     items: Iterable[Path | T],
     bundle: Bundle,
     *,
@@ -79,20 +56,21 @@ def classify_rest(
     max_pixels: int = images.MAX_PIXELS,
     thumbnails: bool = False,
 ) -> Generator[Outcome | T, None, None]:
-    """As `classify`; an item that is no Path is passed through in its place, as it is.
+    """One Outcome for each Path of `items`, in order; anything else passes through in its place.
 
-    With `thumbnails`, every picture's Outcome carries one.
+    `policy` defaults to the bundle's. `jobs` is the number of worker threads, and of cores the
+    network takes; by default every core this process may use, with WORKERS_A_CORE threads each.
+    With `thumbnails`, every picture's Outcome carries one. A file that is no whole picture is an
+    Outcome with status ERROR. `items` is read as needed, a bounded number ahead. Raises
+    BundleError or ModelError for an unusable model.
     """
-    cores = jobs or usable_cores()
-    classifier = open_classifier(bundle, precision=precision, cores=cores)
-    rule = policy or bundle.policy
-    workers = workers_for(jobs)
+    classifier = open_classifier(bundle, precision=precision, cores=jobs or usable_cores())
     return run(
         items,
         classifier,
         bundle,
-        policy=rule,
-        workers=workers,
+        policy=policy or bundle.policy,
+        workers=workers_for(jobs),
         max_pixels=max_pixels,
         thumbnails=thumbnails,
     )
@@ -120,11 +98,16 @@ def run(
     max_pixels: int = images.MAX_PIXELS,
     thumbnails: bool = False,
 ) -> Generator[Outcome | T, None, None]:
-    """As `classify_rest`, with a classifier that is there already; a Frame is worked on too."""
+    """As `classify`, with a classifier that is there already; a Frame is worked on too."""
 
     def work(source: Path | Frame) -> Outcome:
         return classify_one(
-            source, classifier, bundle, policy, max_pixels=max_pixels, thumbnails=thumbnails
+            source.path if isinstance(source, Frame) else source,
+            lambda: _open(source, bundle.size_px, max_pixels),
+            classifier,
+            bundle,
+            policy,
+            thumbnails=thumbnails,
         )
 
     return _in_order(items, work, workers)
@@ -153,19 +136,21 @@ def predict(
 
 
 def classify_one(
-    source: Path | Frame,
+    path: Path,
+    opened: Callable[[], images.Picture],
     classifier: Classifier,
     bundle: Bundle,
     policy: Policy,
     *,
-    max_pixels: int,
     thumbnails: bool = False,
 ) -> Outcome:
-    """One picture, from bytes or pixels to Outcome, in the calling thread."""
-    path = source.path if isinstance(source, Frame) else source
+    """One picture, from bytes or pixels to Outcome, in the calling thread.
+
+    `opened` reads and decodes it; an ImageError that it raises becomes the Outcome's error.
+    """
     begun = time.perf_counter()
     try:
-        picture = _open(source, bundle.size_px, max_pixels)
+        picture = opened()
     except ImageError as error:
         elapsed_ms = (time.perf_counter() - begun) * 1000
         return Outcome(path=path, status=Status.ERROR, elapsed_ms=elapsed_ms, error=str(error))

@@ -1,6 +1,6 @@
 """Many files become Outcomes on a Ray cluster: one compiled model an actor, rows in input order.
 
-The same seam as `batch.classify_rest`. Ray Data moves the paths, starts the actors, and runs again
+The same seam as `batch.classify`. Ray Data moves the paths, starts the actors, and runs again
 what a lost worker had in hand; nothing of that is done here. Pictures are read where they are
 classified, so that a file that cannot be read is a row and not the end of the job; local paths
 must mean the same on every node. The listing alone is held in Ray's object store.
@@ -13,21 +13,20 @@ import os
 import pickle
 import socket
 import tempfile
-import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sorter.domain import Outcome, Policy, Prediction, Status
-from sorter.errors import EnvironmentFault, ImageError, MissingExtraError, ModelError
-from sorter.vision import images, remote, thumbnail
+from sorter.domain import Outcome, Policy
+from sorter.errors import EnvironmentFault, MissingExtraError, ModelError
+from sorter.vision import images, remote
 from sorter.vision.batch import classify_one
 from sorter.vision.bundle import MODEL_FILES, Bundle, open_bundle
 from sorter.vision.classifier import Classifier
 from sorter.vision.compiled import default_cache_dir
 from sorter.vision.cores import usable_cores
-from sorter.vision.decide import decide
 
 BLOCK = 256
 """Pictures an actor is handed at a time, at most; what is run again when a worker is lost."""
@@ -38,7 +37,7 @@ ROWS = 1 << 16
 T = TypeVar("T")
 
 
-def classify_rest(
+def classify(
     items: Iterable[Path | T],
     bundle: Bundle,
     *,
@@ -62,13 +61,13 @@ def classify_rest(
         place = _next(kept) if passed else None
         actors = jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
         job = _Job(
-            ray.put(_files(bundle)),
-            bundle.digest,
-            precision,
-            policy or bundle.policy,
-            max_pixels,
-            thumbnails,
-            sources,
+            weights=ray.put(_files(bundle)),
+            digest=bundle.digest,
+            precision=precision,
+            policy=policy or bundle.policy,
+            max_pixels=max_pixels,
+            thumbnails=thumbnails,
+            sources=sources,
         )
         for done, outcome in enumerate(_run(ray, table, job, actors)):
             while place is not None and place[0] == done:
@@ -80,22 +79,17 @@ def classify_rest(
             place = _next(kept)
 
 
+@dataclass(frozen=True, slots=True)
 class _Job:
-    """What every actor is told; small, for it travels with each."""
+    """What every actor is told; small, for it travels with each. `weights` is Ray's reference."""
 
-    def __init__(
-        self,
-        weights: Any,
-        digest: str,
-        precision: str,
-        policy: Policy,
-        max_pixels: int,
-        thumbnails: bool,
-        sources: list[remote.Source],
-    ) -> None:
-        self.weights, self.digest, self.precision = weights, digest, precision
-        self.policy, self.max_pixels, self.sources = policy, max_pixels, sources
-        self.thumbnails = thumbnails
+    weights: Any
+    digest: str
+    precision: str
+    policy: Policy
+    max_pixels: int
+    thumbnails: bool
+    sources: list[remote.Source]
 
 
 class _Worker:
@@ -124,36 +118,22 @@ class _Worker:
         return pyarrow.table({"outcome": pyarrow.array(rows, pyarrow.large_binary())})
 
     def _outcome(self, name: bytes, place: str, source: int) -> Outcome:
-        job = self._job
-        if source < 0:
-            path = Path(os.fsdecode(name))
-            return classify_one(
-                path,
-                self._classifier,
-                self._bundle,
-                job.policy,
-                max_pixels=job.max_pixels,
-                thumbnails=job.thumbnails,
-            )
-        path = remote.address(os.fsdecode(name))
-        begun = time.perf_counter()
-        try:
+        job, size_px = self._job, self._bundle.size_px
+        path = Path(os.fsdecode(name)) if source < 0 else remote.address(os.fsdecode(name))
+
+        def opened() -> images.Picture:
+            if source < 0:
+                return images.load(path, size_px, max_pixels=job.max_pixels)
             data = remote.read(job.sources[source].files, place)
-            picture = images.decode(data, self._bundle.size_px, max_pixels=job.max_pixels)
-        except ImageError as error:
-            elapsed_ms = (time.perf_counter() - begun) * 1000
-            return Outcome(path=path, status=Status.ERROR, elapsed_ms=elapsed_ms, error=str(error))
-        probabilities, unknown = self._classifier.predict(picture.pixels[None])
-        prediction = Prediction(tuple(probabilities[0].tolist()), float(unknown[0]))
-        decision = decide(prediction, self._bundle.taxonomy, job.policy)
-        return Outcome(
-            path=path,
-            status=decision.status,
-            decision=decision,
-            width_px=picture.width_px,
-            height_px=picture.height_px,
-            elapsed_ms=(time.perf_counter() - begun) * 1000,
-            thumbnail=thumbnail.draw(picture) if job.thumbnails else b"",
+            return images.decode(data, size_px, max_pixels=job.max_pixels)
+
+        return classify_one(
+            path,
+            opened,
+            self._classifier,
+            self._bundle,
+            job.policy,
+            thumbnails=job.thumbnails,
         )
 
 
