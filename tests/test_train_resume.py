@@ -81,7 +81,7 @@ def test_without_pictures_to_judge_by_it_says_so_before_it_trains(tmp_path: Path
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
-def test_ctrl_c_waits_for_a_step_and_for_nothing_else() -> None:
+def test_ctrl_c_waits_for_a_step_and_for_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     def press() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -89,9 +89,15 @@ def test_ctrl_c_waits_for_a_step_and_for_nothing_else() -> None:
         press()
     with Interrupt() as stop, pytest.raises(KeyboardInterrupt), stop.hold():
         press()
+        press()  # torchrun's, of the same key
         assert stop.wanted, "the step goes on"
         reached = True
     assert reached
+    monkeypatch.setattr("train.interrupt._ECHO_S", 0.0)
+    with Interrupt() as stop, pytest.raises(KeyboardInterrupt), stop.hold():
+        press()
+        press()
+        pytest.fail("the second ends it at once")
 
 
 def test_measuring_the_number_format_leaves_the_network_and_a_resumed_run_keeps_it(

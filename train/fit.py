@@ -118,7 +118,7 @@ def fit(
             state.loss_sum += batch_loss
             state.step += 1
             ticker.show(state.step, state.loss_sum)
-            if stop.wanted:
+            if machine.agree(stop.wanted):
                 save()
                 say(f"saved {last} at epoch {state.epoch + 1}, step {state.step}")
                 raise KeyboardInterrupt

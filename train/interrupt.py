@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
+
+_ECHO_S = 1.0
+"""`torchrun` passes on what the terminal has sent already: a second one so soon is the same."""
 
 
 class Interrupt:
@@ -19,6 +23,7 @@ class Interrupt:
     def __init__(self) -> None:
         self.wanted = False
         self._holding = False
+        self._first_s = 0.0
         self._before: Any = None
 
     def __enter__(self) -> Interrupt:
@@ -48,6 +53,8 @@ class Interrupt:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if self.wanted or not self._holding:
+        now = time.monotonic()
+        if not self._holding or (self.wanted and now - self._first_s >= _ECHO_S):
             raise KeyboardInterrupt
-        self.wanted = True
+        if not self.wanted:
+            self.wanted, self._first_s = True, now

@@ -60,6 +60,14 @@ class Machine:
             for tensor in network.state_dict().values():
                 dist.broadcast(tensor, 0)
 
+    def agree(self, wanted: bool) -> bool:
+        """True in all processes where it is in one: who left alone would leave the rest waiting."""
+        if self.world == 1:
+            return wanted
+        flag = torch.tensor(float(wanted), device=self.device)
+        dist.all_reduce(flag)
+        return bool(flag > 0)
+
     def wait(self) -> None:
         """Meet the other processes."""
         if self.world > 1:
