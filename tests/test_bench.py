@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sorter.cli.app import app
-from tests.tiny import write_bundle
+from tests.tiny import paint, write_bundle
 
 
 def test_the_share_is_the_rate_over_the_limit(tmp_path: Path) -> None:
@@ -25,3 +25,14 @@ def test_the_share_is_the_rate_over_the_limit(tmp_path: Path) -> None:
     assert figures["share"] == pytest.approx(figures["rate_per_s"] / figures["limit_per_s"])
     assert figures["precision"] == "int8"
     assert figures["openvino"]
+
+
+def test_what_cannot_be_opened_is_no_picture_done(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        paint(tmp_path / "in" / f"{number}.png", (200, 30, 30))
+        (tmp_path / "in" / f"{number}-cut.png").write_bytes(b"")
+    words = ["bench", str(tmp_path / "in"), "--model", str(bundle), "--json"]
+    done = CliRunner().invoke(app, words)
+    assert json.loads(done.stdout)["pictures"] == 3
