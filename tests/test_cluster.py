@@ -237,6 +237,7 @@ def test_no_cluster_where_one_is_named(tmp_path: Path, bundle: Path, two_workers
     done = run(*words, at="127.0.0.1:1")
     assert done.returncode == 5, done.stderr
     assert "Traceback" not in done.stderr
+    assert "RAY_AUTH_MODE=token" in done.stderr.splitlines()[-1]
 
 
 def test_help_names_the_engine() -> None:

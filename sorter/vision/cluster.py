@@ -167,7 +167,11 @@ def _cluster(ray: Any, jobs: int | None) -> Generator[None, None, None]:
         ray.init(address=named or "auto", **quiet)
     except OSError as error:
         if named:
-            raise EnvironmentFault(f"no Ray cluster at RAY_ADDRESS {named}: {error}") from error
+            # A cluster of `ray start` asks for a token, which Ray itself sends only if told to.
+            raise EnvironmentFault(
+                f"no Ray cluster at RAY_ADDRESS {named}: {error}; start one there, or set "
+                "RAY_AUTH_MODE=token if it wants a token"
+            ) from error
         ray.init(address="local", num_cpus=jobs or usable_cores(), include_dashboard=False, **quiet)
     try:
         yield
