@@ -24,6 +24,7 @@ from train.folder import write_arrays  # noqa: E402
 from train.interrupt import Interrupt  # noqa: E402
 from train.machine import Machine, amp_name, choose_amp  # noqa: E402
 from train.networks import build  # noqa: E402
+from train.progress import Steps  # noqa: E402
 from train.sampling import epoch_batches  # noqa: E402
 from train.siblings import know_siblings  # noqa: E402
 
@@ -132,6 +133,16 @@ def test_arrays_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
         write_arrays(file, scores=np.zeros(3), more=Full())
     assert file.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["scores.npz"]
+
+
+def test_a_long_stage_says_how_fast_it_is_and_how_long_it_takes() -> None:
+    said: list[str] = []
+    steps = Steps(said.append, "features", "pictures", every_s=0.0)
+    for done in (0, 50, 100):
+        steps.show(done, 100)
+    assert len(said) == 2, "of nothing done there is nothing to say"
+    assert said[0].startswith("features: 50/100  ") and "pictures/s  about " in said[0]
+    assert said[1].endswith("about 0 s left")
 
 
 def test_a_step_has_pictures_enough_for_batch_norm_in_every_process() -> None:

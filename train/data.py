@@ -23,6 +23,7 @@ from sorter.dataset import layout
 from sorter.domain import Taxonomy
 from sorter.errors import DataError, ImageError
 from sorter.vision import images
+from train.progress import Steps
 
 VAL_SHARE = 0.1
 UNKNOWN = -1
@@ -91,7 +92,11 @@ def gather(sources: Sources, taxonomy: Taxonomy, *, say: Callable[[str], None]) 
     groups = _read_groups(sources.groups) if sources.groups else {}
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
-        checked = list(pool.map(lambda pair: _check(pair[0].path), found))
+        checked = []
+        steps = Steps(say, "opening", "pictures")
+        for result in pool.map(lambda pair: _check(pair[0].path), found):
+            checked.append(result)
+            steps.show(len(checked), len(found))
     examples, broken = [], []
     for (sample, role), (digest, reason) in zip(found, checked, strict=True):
         if reason:

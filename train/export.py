@@ -100,6 +100,11 @@ def export(
         text = json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
         (part / "card.json").write_text(text, encoding="utf-8")
         _put(part, folder)
+    except OSError as error:
+        raise FolderError(
+            f"{folder}: the bundle cannot be written: {error.strerror}; make room, then sorter "
+            "export RUN"
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return figures

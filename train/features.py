@@ -21,6 +21,7 @@ from torch import Tensor
 from train.data import Corpus, Pixels
 from train.machine import Machine
 from train.networks import Network
+from train.progress import Steps
 
 _BATCH = 64
 _PREPARATION = "1"
@@ -44,7 +45,7 @@ def read_features(
     missing = np.array([r for r, d in zip(rows, digests, strict=True) if d not in stored], np.int64)
     if len(missing):
         say(f"features: {len(missing)} pictures to compute, {len(rows) - len(missing)} kept")
-        values = _compute(network, pixels, missing, machine)
+        values = _compute(network, pixels, missing, machine, Steps(say, "features", "pictures"))
         stored |= {corpus.examples[r].digest: v for r, v in zip(missing, values, strict=True)}
         if machine.rank == 0:
             _write(file, stored)
@@ -68,7 +69,7 @@ def _key(network: Network, size_px: int) -> str:
 
 
 def _compute(
-    network: Network, pixels: Pixels, rows: NDArray[np.int64], machine: Machine
+    network: Network, pixels: Pixels, rows: NDArray[np.int64], machine: Machine, steps: Steps
 ) -> NDArray[np.float32]:
     network.eval()
     parts = []
@@ -79,6 +80,7 @@ def _compute(
             plain = network.features(pictures)
             mirrored = network.features(pictures.flip(3))
             parts.append(torch.stack([plain, mirrored], 1).float().cpu().numpy())
+            steps.show(start + len(batch), len(rows))
     return np.concatenate(parts)
 
 

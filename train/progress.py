@@ -1,7 +1,8 @@
-"""What a run says of its progress: a line an epoch, and one every half minute inside a long one."""
+"""What a run says of its progress: a line an epoch, and one every half minute of anything long."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -52,6 +53,29 @@ class Ticker:
         )
 
 
+class Steps:
+    """Says how far a stage before the training is, at most every `every_s` seconds."""
+
+    def __init__(
+        self, say: Callable[[str], None], what: str, unit: str, *, every_s: float = 30.0
+    ) -> None:
+        self._say, self._what, self._unit, self._every_s = say, what, unit, every_s
+        self._begun = time.perf_counter()
+        self._next = self._begun + every_s
+
+    def show(self, done: int, total: int) -> None:
+        """`done` of `total` are done."""
+        now = time.perf_counter()
+        if now < self._next or not done:
+            return
+        self._next = now + self._every_s
+        speed = done / (now - self._begun)
+        self._say(
+            f"{self._what}: {done}/{total}  {speed:.0f} {self._unit}/s  "
+            f"about {(total - done) / speed:.0f} s left"
+        )
+
+
 class Log:
     """Says a line on stderr and keeps it in the run's log; silent in all but the first process."""
 
@@ -65,5 +89,8 @@ class Log:
         text = f"[{time.monotonic() - self._begun:7.1f} s] {line}\n"
         sys.stderr.write(text)
         sys.stderr.flush()
-        with self._file.open("a", encoding="utf-8", errors="replace") as stream:
+        with (  # a full disk must not end a run whose checkpoints it still takes
+            contextlib.suppress(OSError),
+            self._file.open("a", encoding="utf-8", errors="replace") as stream,
+        ):
             stream.write(text)

@@ -16,6 +16,7 @@ from pathlib import Path
 from sorter.dataset.duplicates import find_links, groups_of, has_keypoints
 from train.config import Config
 from train.data import UNKNOWN, Corpus, Example
+from train.progress import Steps
 
 VERSION = "2"
 """Part of the cache's key: changes when the comparing does."""
@@ -30,7 +31,9 @@ def know_siblings(
     (minutes; kept in `cache`). Without folds equal bytes and looks must do, for the warning.
     """
     if not given:
-        corpus = _grouped(corpus, keypoints=bool(config.folds) and has_keypoints(), cache=cache)
+        steps = Steps(say, "looking for pictures of one photograph", "steps")
+        keypoints = bool(config.folds) and has_keypoints()
+        corpus = _grouped(corpus, keypoints=keypoints, cache=cache, steps=steps)
         if config.folds:
             rows = corpus.rows("train", "val")
             photographs = len({corpus.examples[i].group for i in rows})
@@ -71,7 +74,7 @@ def _with_copies(corpus: Corpus) -> Corpus:
     return replace(corpus, examples=tuple(examples))
 
 
-def _grouped(corpus: Corpus, *, keypoints: bool, cache: Path) -> Corpus:
+def _grouped(corpus: Corpus, *, keypoints: bool, cache: Path, steps: Steps) -> Corpus:
     rows = corpus.rows("train", "val")
     chosen = [corpus.examples[i] for i in rows]
     key = hashlib.sha256(
@@ -80,7 +83,12 @@ def _grouped(corpus: Corpus, *, keypoints: bool, cache: Path) -> Corpus:
     file = cache / "groups" / f"{key}.json"
     numbers = _read(file, len(chosen))
     if numbers is None:
-        found = find_links([e.path for e in chosen], [e.label for e in chosen], keypoints=keypoints)
+        found = find_links(
+            [e.path for e in chosen],
+            [e.label for e in chosen],
+            keypoints=keypoints,
+            tick=steps.show,
+        )
         numbers = groups_of(len(chosen), found.links)
         with contextlib.suppress(OSError):  # Only a cache.
             file.parent.mkdir(parents=True, exist_ok=True)
