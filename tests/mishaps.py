@@ -6,13 +6,17 @@ Every name in `mishaps` may stand in a command line as `{name}`.
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from sorter.cli import boundary
+from sorter.cli.app import app
 from sorter.domain import Taxonomy
 from sorter.station.opening import open_journal
 from tests.tiny import colour_of, paint, taxonomy3, write_bundle
@@ -89,6 +93,18 @@ def mishaps(root: Path) -> tuple[Mapping[str, str], list[socket.socket]]:
     taken = socket.create_server(("127.0.0.1", 0))
     ports = {"taken": str(taken.getsockname()[1])}
     return {**{name: str(path) for name, path in names.items()}, **ports}, [taken]
+
+
+def typed(line: str, places: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of a command line, run in this process through the entry point's boundary.
+
+    `{name}` in it is one of `places`; `NAME=value` before the command is its environment.
+    """
+    words = [word.format(**places) for word in shlex.split(line)]
+    while "=" in words[0]:
+        monkeypatch.setenv(*words.pop(0).split("=", 1))
+    monkeypatch.setattr("sys.argv", ["sorter", *words])
+    return boundary.run(app, "sorter")
 
 
 def _journals(root: Path, names: dict[str, Path]) -> None:

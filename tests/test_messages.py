@@ -7,15 +7,12 @@ of its own (streams, rights, a bare install) is in test_messages_process.py.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from sorter.cli import boundary
-from sorter.cli.app import app
-from tests.mishaps import mishaps
+from tests.mishaps import mishaps, typed
 
 CLASSIFY = "classify {pics} --model {bundle}"
 WATCH = "watch {pics} --serial none --model {bundle} --unsure hold --journal {none}.sqlite"
@@ -48,6 +45,8 @@ ROWS: list[tuple[str, int, str, str]] = [
     (f"{CLASSIFY} --resume", 2, "--resume", "--csv F"),
     (f"{CLASSIFY} --csv {{none}} --jsonl {{none}}", 2, "{none}", "a file of its own"),
     (f"{CLASSIFY} --csv {{pics}}", 5, "{pics}", "name a file"),
+    (f"{CLASSIFY} --csv {{pics}}/0.png", 2, "{pics}/0.png", "out.csv"),
+    (f"{EVALUATE} --html {{pics}}/0.png", 2, "{pics}/0.png", "name another"),
     (f"{CLASSIFY} --csv {{pics}} --resume", 5, "{pics}", "name a file"),
     (f"{CLASSIFY} --csv {{inside}}", 5, "{inside}", "name another file"),
     (f"{CLASSIFY} --csv {{pipe}}", 5, "{pipe}", "name a file"),
@@ -254,10 +253,6 @@ def test_one_line_says_what_where_and_what_to_do(
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = [word.format(**places) for word in shlex.split(line)]
-    while "=" in words[0]:
-        monkeypatch.setenv(*words.pop(0).split("=", 1))
-    monkeypatch.setattr("sys.argv", ["sorter", *words])
-    got = boundary.run(app, "sorter")
+    got = typed(line, places, monkeypatch)
     said = capsys.readouterr().err
     check_line(said, got, (code, where.format(**places), remedy.format(**places)))

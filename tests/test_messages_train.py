@@ -6,7 +6,6 @@ What a run says of its progress comes before the line; nothing comes after it.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="missing: pip install '.[train]'")
 
-from sorter.cli import boundary  # noqa: E402
-from sorter.cli.app import app  # noqa: E402
 from sorter.taxonomy import taxonomy_to_dict  # noqa: E402
 from sorter.vision.bundle import default_bundle  # noqa: E402
-from tests.mishaps import mishaps  # noqa: E402
+from tests.mishaps import mishaps, typed  # noqa: E402
 from tests.test_messages import check_line  # noqa: E402
 from tests.tiny import taxonomy3, write_bundle  # noqa: E402
 
@@ -141,11 +138,7 @@ def test_one_line_says_what_where_and_what_to_do(
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = [word.format(**places) for word in shlex.split(line)]
-    while "=" in words[0]:
-        monkeypatch.setenv(*words.pop(0).split("=", 1))
-    monkeypatch.setattr("sys.argv", ["sorter", *words])
-    got = boundary.run(app, "sorter")
+    got = typed(line, places, monkeypatch)
     said = capsys.readouterr().err
     last = "\n".join(row for row in said.splitlines() if not row.startswith("["))
     check_line(last, got, (code, where.format(**places), remedy.format(**places)))
