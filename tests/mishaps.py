@@ -59,7 +59,7 @@ def mishaps(root: Path) -> tuple[Mapping[str, str], list[socket.socket]]:
         code = taxonomy.items[i].code
         paint(names["pics"] / f"{i}.png", colour_of(taxonomy, i))
         (names["data"] / code).mkdir()
-        for k in range(2):
+        for k in range(4):  # the fewest that leave some to judge by
             colour = (40 * k, 70 * i, 11 * k + 5)
             paint(names["data"] / code / f"{k}.png", colour, size=(64, 48 + k))
         (names["onlybad"] / code).mkdir()
