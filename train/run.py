@@ -87,7 +87,6 @@ class _Run:
         corpus = gather(paths.sources, self.taxonomy, say=say)
         given = paths.sources.groups is not None
         self.corpus = corpus = know_siblings(corpus, config, paths.cache, given=given, say=say)
-        folds.refuse_unjudged(corpus, config, paths.sources.data, oof=paths.oof)
         counts = {r: len(corpus.rows(r)) for r in ("train", "val", "extra", "final", "unknown")}
         say("pictures: " + ", ".join(f"{n} {role}" for role, n in counts.items() if n))
         start = self._start_network()
@@ -99,6 +98,7 @@ class _Run:
         self.pixels = Pixels(corpus, store, paths.cache) if needs_store else self.eval_pixels
         classes = len(self.taxonomy.items)
         self.teacher = self._open_teacher(start)
+        folds.refuse_unjudged(corpus, config, paths.sources.data, oof=paths.oof)
 
         out_of_fold = None
         if config.folds or config.leave_one_source_out:
