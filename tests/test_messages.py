@@ -36,6 +36,7 @@ ROWS: list[tuple[str, int, str, str]] = [
     ("journal", 2, "Usage", "export"),
     # classify
     ("classify {none} --model {bundle}", 5, "{none}", "no such file"),
+    ("classify '' --model {bundle}", 2, "PATH", ". for this one"),
     ("classify {long} --model {bundle}", 5, "{long}", "name another path"),
     ("classify {odd} --model {bundle}", 5, "odd\\n\\x1b[31m", "no such file"),
     ("classify {pics} --model {none}", 3, "{none}", "--model DIR"),

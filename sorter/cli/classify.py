@@ -29,6 +29,8 @@ class Engine(StrEnum):
 
 def _given(text: str) -> Path:
     """A URL keeps its slashes, which a Path would lose."""
+    if not text:  # an unset variable, which as a Path would be this folder
+        raise UsageError("an empty PATH; name pictures or folders, . for this one")
     if "://" not in text:
         return Path(text)
     from sorter.vision.remote import address, is_url
