@@ -16,6 +16,7 @@ import re
 import signal
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from tests.soak.station import deliver, gate, start, states, wait_for_all, wait_ready
@@ -35,15 +36,16 @@ def watch(home: Path, items: int, *, synchronous: str, seed: int = 1) -> list[bo
         wait_ready(home, 60)
         for first in range(0, items, AT_ONCE):
             names = [f"p{n:05d}" for n in range(first, min(items, first + AT_ONCE))]
-            deliver(home, names, stream)
+            deliver(home, names, stream, first=first)
             wait_for_all(home, first + len(names))
         # A signal to strace itself would only detach it.
         children = Path(f"/proc/{station.pid}/task/{station.pid}/children").read_text().split()
         os.kill(int(children[0]), signal.SIGTERM)
         assert station.wait(30) == 0
-    done = [state for _, _, state in states(home)].count("DONE")
+    found = Counter(state for _, _, state in states(home))
+    assert found["DONE"] == items, f"not every picture came to a movement: {dict(found)}"
     order = _synced_before_go(trace)
-    assert len(order) >= done, "a movement without a GO in the trace: the check saw too little"
+    assert len(order) >= items, "a movement without a GO in the trace: the check saw too little"
     return order
 
 

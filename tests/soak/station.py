@@ -86,9 +86,9 @@ def states(home: Path) -> list[tuple[int, str, str]]:
     return [(n, Path(path).name, state) for n, path, state in rows]
 
 
-def deliver(home: Path, names: Sequence[str], stream: random.Random) -> None:
-    """Write pictures as a camera does, a few dozen milliseconds apart."""
-    for number, name in enumerate(names):
+def deliver(home: Path, names: Sequence[str], stream: random.Random, *, first: int = 0) -> None:
+    """Write pictures as a camera does, a few dozen milliseconds apart; `first` numbers them on."""
+    for number, name in enumerate(names, first):
         part = home / "camera" / f".{name}.png"
         part.write_bytes(paint(COLOURS[number % len(COLOURS)], number))
         part.rename(part.with_name(f"{name}.png"))
