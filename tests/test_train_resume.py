@@ -123,7 +123,7 @@ assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
 def test_measuring_the_number_format_leaves_the_network() -> None:
-    # In a process of its own: as the hundredth test of one, these passes crashed torch.
+    # In a process of its own: at the end of a whole run these passes crashed pytest.
     done = subprocess.run(
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=False
     )
