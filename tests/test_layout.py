@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sorter.dataset.layout import read_extra, read_groups, read_labelled, read_unknown
+from sorter.dataset.layout import (
+    note_loose,
+    read_extra,
+    read_groups,
+    read_labelled,
+    read_unknown,
+)
 from sorter.domain import Bin, Item, Taxonomy
 from sorter.errors import DataError
 
@@ -67,6 +73,15 @@ def test_extra_by_source_or_as_one_source(tmp_path: Path) -> None:
 def test_unknown_pictures_have_no_class(tmp_path: Path) -> None:
     _picture(tmp_path / "trays" / "deep" / "1.png")
     assert [(s.source, s.index) for s in read_unknown(tmp_path)] == [("trays", -1)]
+
+
+def test_pictures_beside_the_folders_are_said(tmp_path: Path) -> None:
+    _picture(tmp_path / "plant" / "a0" / "1.png")
+    assert note_loose(tmp_path, read_extra(tmp_path, TAXONOMY)) == ""
+    _picture(tmp_path / "stray.png")
+    _picture(tmp_path / "plant" / "stray.png")
+    line = note_loose(tmp_path, read_extra(tmp_path, TAXONOMY))
+    assert line.startswith(f"{tmp_path}: left out 2 pictures")
 
 
 @pytest.mark.parametrize("reader", [lambda p: read_labelled(p, TAXONOMY), read_unknown])

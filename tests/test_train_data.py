@@ -19,7 +19,7 @@ from train.augment import augment  # noqa: E402
 from train.config import make_config  # noqa: E402
 from train.data import Corpus, Example, Pixels, Sources, gather  # noqa: E402
 from train.features import read_features  # noqa: E402
-from train.folds import ALWAYS, NEVER, assign  # noqa: E402
+from train.folds import ALWAYS, NEVER, assign, held_strange  # noqa: E402
 from train.machine import Machine  # noqa: E402
 from train.networks import build  # noqa: E402
 from train.sampling import epoch_rows, random_stream  # noqa: E402
@@ -173,3 +173,14 @@ def test_augmentation_is_repeatable_and_stays_a_picture(kind: str) -> None:
     assert float(first.min()) >= 0 and float(first.max()) <= 255.5
     other = augment(pixels.copy(), 32, config, random_stream(0, 3, 1, 3))
     assert torch.equal(first, other) == (kind == "none")
+
+
+@pytest.mark.parametrize(("sources", "held"), [(1, []), (2, [1]), (3, [2]), (8, [2, 7])])
+def test_without_folds_whole_sources_of_strange_pictures_stay_out(
+    tmp_path: Path, sources: int, held: list[int]
+) -> None:
+    examples = [example(i % 3, f"g{i}") for i in range(6)]
+    examples += [example(-1, f"u{i}", f"src{i}", "unknown") for i in range(sources)]
+    taxonomy = read_taxonomy(write_taxonomy(tmp_path))
+    rows = held_strange(Corpus(tuple(examples), (), taxonomy))
+    assert [int(r) - 6 for r in rows] == held

@@ -84,11 +84,14 @@ def gather(sources: Sources, taxonomy: Taxonomy, *, say: Callable[[str], None]) 
     """
     found: list[tuple[layout.Sample, str]] = []
     labelled = layout.read_labelled(sources.data, taxonomy)
-    found += [(s, s.split or "") for s in labelled]
+    read = [(sources.data, labelled, "")]
     for folders, role in ((sources.extra, "extra"), (sources.final, "final")):
-        found += [(s, role) for folder in folders for s in layout.read_extra(folder, taxonomy)]
-    for folder in sources.unknown:
-        found += [(s, "unknown") for s in layout.read_unknown(folder)]
+        read += [(folder, layout.read_extra(folder, taxonomy), role) for folder in folders]
+    read += [(folder, layout.read_unknown(folder), "unknown") for folder in sources.unknown]
+    for folder, samples, role in read:
+        found += [(sample, role or sample.split) for sample in samples]
+        if line := layout.note_loose(folder, samples):
+            say(line)
     groups = _read_groups(sources.groups) if sources.groups else {}
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:

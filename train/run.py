@@ -108,6 +108,11 @@ class _Run:
 
         # Without folds, strange pictures of some sources stay out, to set the threshold on.
         held = folds.held_strange(corpus) if out_of_fold is None else np.zeros(0, np.int64)
+        if out_of_fold is None and len(corpus.rows("unknown")) and not len(held):
+            say(
+                "warning: the pictures of no class are of one source: their threshold comes from "
+                "known pictures alone; give --unknown two folders or more, or use --folds"
+            )
         seen = np.setdiff1d(corpus.rows("train", "extra", "final", "unknown"), held)
         val = corpus.rows("val")
         network, history = self._train(seen, val, paths.out)

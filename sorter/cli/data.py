@@ -44,12 +44,15 @@ def check(
     """
     from sorter.dataset.check import check as look
     from sorter.dataset.duplicates import has_keypoints
-    from sorter.dataset.layout import read_extra, read_labelled
+    from sorter.dataset.layout import note_loose, read_extra, read_labelled
     from sorter.taxonomy import default_taxonomy, read_taxonomy
 
     words = read_taxonomy(taxonomy) if taxonomy else default_taxonomy()
-    samples = read_labelled(data, words)
-    samples += [s for folder in extra or [] for s in read_extra(folder, words)]
+    read = {data: read_labelled(data, words)}
+    read |= {folder: read_extra(folder, words) for folder in extra or []}
+    samples = [sample for part in read.values() for sample in part]
+    for line in filter(None, (note_loose(folder, part) for folder, part in read.items())):
+        typer.echo(line, err=True)
     if keypoints and not has_keypoints():
         typer.echo(
             "OpenCV is not installed: crops and flips go unseen (pip install 'sorter[train]')",
@@ -84,22 +87,17 @@ def _write_groups(file: Path, report: Report) -> None:
     import csv
     import os
 
-    from sorter.errors import FolderError
+    from sorter.report.place import whole_file
 
     home = file.parent.resolve()
-    try:
-        # Paths keep the bytes that are no UTF-8: `read_groups` takes them back.
-        with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(("path", "group"))
-            for path, group in report.groups.items():
-                whole = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as named.
-                inside = whole.is_relative_to(home)
-                writer.writerow((whole.relative_to(home) if inside else whole, group))
-    except OSError as error:
-        raise FolderError(
-            f"{file}: cannot be written: {error.strerror}; name another --groups-out"
-        ) from error
+    # Paths keep the bytes that are no UTF-8: `read_groups` takes them back.
+    with whole_file(file, option="--groups-out", errors="surrogateescape") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("path", "group"))
+        for path, group in report.groups.items():
+            whole = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as named.
+            inside = whole.is_relative_to(home)
+            writer.writerow((whole.relative_to(home) if inside else whole, group))
 
 
 def _document(report: Report) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def evaluate(
     """
     from sorter.cli.mistakes import Wrong, find_wrong, write_csv, write_sheet
     from sorter.cli.reports import refuse_picture_name
-    from sorter.dataset.layout import read_extra, read_labelled, read_unknown
+    from sorter.dataset.layout import note_loose, read_extra, read_labelled, read_unknown
     from sorter.vision.bundle import default_bundle, open_bundle
     from sorter.vision.evaluate import evaluate as judge
     from sorter.vision.evaluate import to_dict
@@ -99,8 +99,12 @@ def evaluate(
             refuse_picture_name(file)
     bundle = open_bundle(model or default_bundle())
     reader = read_extra if sources else read_labelled
-    samples = _chosen(reader(data, bundle.taxonomy), split, data)
+    labelled = reader(data, bundle.taxonomy)
+    samples = _chosen(labelled, split, data)
     strange = read_unknown(unknown) if unknown else []
+    for folder, part in ((data, labelled), (unknown, strange)):
+        if folder is not None and (line := note_loose(folder, part)):
+            typer.echo(line, err=True)
     engines = precision or _available(bundle)
     results: dict[str, Evaluation] = {}
     broken: dict[Path, str] = {}

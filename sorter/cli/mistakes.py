@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sorter.domain import Decision, Item, Prediction, Status
-from sorter.errors import FolderError, ImageError
+from sorter.errors import ImageError
 
 if TYPE_CHECKING:
     from sorter.dataset.layout import Sample
@@ -52,22 +52,20 @@ def write_csv(file: Path, wrong: Sequence[Wrong]) -> None:
     import csv
 
     from sorter.report.csv import cell
+    from sorter.report.place import whole_file
 
-    try:
-        with file.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(
-                ("precision", "path", "truth", "called", "truth_bin", "bin", "status", "confidence")
-            )
-            for w in wrong:
-                if w.truth is None:
-                    continue
-                d = w.decision
-                cells = [w.precision, str(w.path), w.truth.name, d.label.name, w.truth.bin]
-                cells += [d.bin.key, d.status.value, f"{d.bin_confidence:.4f}"]
-                writer.writerow([cell(text) for text in cells])
-    except OSError as error:
-        raise FolderError(f"{file}: cannot be written: {error.strerror}; name another") from error
+    with whole_file(file, option="--mistakes") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(
+            ("precision", "path", "truth", "called", "truth_bin", "bin", "status", "confidence")
+        )
+        for w in wrong:
+            if w.truth is None:
+                continue
+            d = w.decision
+            cells = [w.precision, str(w.path), w.truth.name, d.label.name, w.truth.bin]
+            cells += [d.bin.key, d.status.value, f"{d.bin_confidence:.4f}"]
+            writer.writerow([cell(text) for text in cells])
 
 
 def write_sheet(

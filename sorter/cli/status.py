@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-
-from sorter.errors import EnvironmentFault
 
 if TYPE_CHECKING:
     from sorter.station.history import Summary
@@ -68,30 +65,19 @@ def export(
     import csv as table
 
     from sorter.cli.watch import default_journal
-    from sorter.report.place import place_for
+    from sorter.report.place import whole_file
     from sorter.report.text import escape
     from sorter.station.history import COLUMNS, read_items
 
-    csv = place_for(csv)
-    part = csv.with_name(csv.name + ".part")
     count = 0
     rows = read_items(journal or default_journal())
-    try:
-        with part.open("w", encoding="utf-8", newline="") as stream:
-            writer = table.writer(stream, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for row in rows:
-                count += 1
-                row["path"], row["reason"] = escape(row["path"]), escape(row["reason"])
-                writer.writerow([_cell(row[name]) for name in COLUMNS])
-        part.replace(csv)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"{csv}: cannot be written: {error.strerror}; name another --csv"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+    with whole_file(csv, option="--csv") as stream:
+        writer = table.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in rows:
+            count += 1
+            row["path"], row["reason"] = escape(row["path"]), escape(row["reason"])
+            writer.writerow([_cell(row[name]) for name in COLUMNS])
     typer.echo(f"{count} items", err=True)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,17 @@ def read_unknown(root: Path) -> list[Sample]:
     if not samples:
         raise DataError(f"{root}: no pictures; expected {root.name}/<source>/")
     return samples
+
+
+def note_loose(root: Path, samples: Sequence[Sample]) -> str:
+    """A line on pictures under `root` that no sample of it is: they lie in no class or source.
+
+    "" where there are none.
+    """
+    loose = sum(1 for _ in images.find([root])) - len(samples)
+    if loose <= 0:
+        return ""
+    return f"{root}: left out {loose} pictures that lie outside its class or source folders"
 
 
 def read_groups(file: Path) -> dict[str, str]:

@@ -5,8 +5,11 @@ Reports are replaced whole. Root, asked for a device, would put a file in its pl
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from sorter.errors import FolderError
 
@@ -24,3 +27,26 @@ def place_for(path: Path) -> Path:
     except OSError as error:
         raise FolderError(f"{path}: cannot be written: {error.strerror}; name another") from error
     return place
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, option: str, errors: str = "strict") -> Iterator[TextIO]:
+    """A UTF-8 text file to write that takes the place of `path` at the end, synced, or not at all.
+
+    `option` is what the user named it by. Raises FolderError where the disk refuses.
+    """
+    place = place_for(path)
+    part = place.with_name(place.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8", errors=errors, newline="") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(place)
+    except OSError as error:
+        raise FolderError(
+            f"{path}: cannot be written: {error.strerror}; name another {option}"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
