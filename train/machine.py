@@ -129,8 +129,9 @@ def choose_amp(
         elif machine.world == 1 and _has_bf16():
             tried = copy.deepcopy(network)  # a pass in training changes batch norm's statistics
             tried.freeze_norm = config.freeze_norm
-            plain = _probe(machine, tried, None)
-            short = _probe(machine, tried, torch.bfloat16)
+            # In turn, so that other work on the machine does not meet one of them alone.
+            rounds = [[_probe(machine, tried, f) for f in (None, torch.bfloat16)] for _ in range(5)]
+            plain, short = (min(times) for times in zip(*rounds, strict=True))
             amp = torch.bfloat16 if short < plain else None
             say(f"a step of 8 takes {plain:.2f} s in float32, {short:.2f} s in bf16")
         else:
@@ -153,18 +154,15 @@ def _has_bf16() -> bool:
 
 
 def _probe(machine: Machine, network: Network, amp: torch.dtype | None) -> float:
-    """Seconds of the better of two forward-and-backward passes of eight pictures."""
+    """Seconds of a forward-and-backward pass of eight pictures."""
     side = network.size_px
     pictures = torch.zeros(8, 3, side, side).contiguous(memory_format=torch.channels_last)
-    times = []
     network.train()
-    for _ in range(2):
-        begin = time.perf_counter()
-        with Machine(machine.device, amp).autocast():
-            total = network(pictures).float().sum()
-        total.backward()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+    begin = time.perf_counter()
+    with Machine(machine.device, amp).autocast():
+        total = network(pictures).float().sum()
+    total.backward()
+    return time.perf_counter() - begin
 
 
 def _keep_memory() -> None:
