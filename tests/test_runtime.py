@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+from tests.tiny import write_bundle
 
 
 def test_no_converter_and_no_telemetry_on_the_way_to_a_network() -> None:
@@ -11,7 +14,7 @@ def test_no_converter_and_no_telemetry_on_the_way_to_a_network() -> None:
         "import sys\n"
         "from sorter.vision import runtime\n"
         "openvino = runtime.load()\n"
-        "openvino.Core()\n"
+        "runtime.core()\n"
         "assert runtime.load() is openvino\n"
         "assert not [m for m in sys.modules if m.startswith(('openvino_telemetry',"
         " 'openvino.tools'))]\n"
@@ -20,3 +23,29 @@ def test_no_converter_and_no_telemetry_on_the_way_to_a_network() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+SWAPS = """
+import gc, os, signal, sys
+from pathlib import Path
+from sorter.vision.classifier import Classifier
+from sorter.vision.bundle import open_bundle
+heard = []
+signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
+first = Classifier(open_bundle(Path(sys.argv[1])))
+second = Classifier(open_bundle(Path(sys.argv[1])))
+del first
+gc.collect()
+del second
+gc.collect()
+os.kill(os.getpid(), signal.SIGTERM)
+print(len(heard))
+"""
+
+
+def test_a_signal_is_heard_after_weights_were_swapped(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", SWAPS, str(bundle)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

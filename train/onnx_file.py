@@ -112,7 +112,7 @@ def _measure(content: bytes, released: Released, size_px: int) -> float:
     pictures = [images.from_array(pixels, size_px).pixels for pixels in drawn]
     noise = np.random.default_rng(0).integers(0, 256, (size_px, size_px, 3), dtype=np.uint8)
     settings = {openvino.properties.hint.inference_precision: openvino.Type.f32}
-    core = openvino.Core()
+    core = runtime.core()
     network = core.compile_model(core.read_model(content), "CPU", settings)
     largest = 0.0
     for pixels in (*pictures, noise):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sorter.errors import ModelError
+from sorter.vision import runtime
 from train import checkpoint
 from train.config import Config
 from train.data import UNKNOWN, Corpus, Pixels
@@ -116,9 +117,7 @@ class _OnCpu(Network):
                 _Features(network), example_input=torch.zeros(shape), input=list(shape)
             )
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
-        self._queue = openvino.AsyncInferQueue(
-            openvino.Core().compile_model(model, "CPU", settings)
-        )
+        self._queue = openvino.AsyncInferQueue(runtime.core().compile_model(model, "CPU", settings))
 
     def features(self, pictures: Tensor) -> Tensor:
         """As the network's own, within rounding."""

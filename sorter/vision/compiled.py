@@ -53,7 +53,7 @@ def compile_network(
         parts = xml.read_bytes(), xml.with_suffix(".bin").read_bytes()
     except OSError as error:
         raise BundleError(f"{xml}: cannot be read: {error.strerror or error}") from error
-    core = openvino.Core()
+    core = runtime.core()
     cores = max(1, threads or usable_cores())
     settings = {
         # Set, not defaulted: openvino takes bf16 where the CPU has it, and the same picture would

@@ -1,6 +1,6 @@
-"""The openvino package, imported without what running a network does not need.
+"""The openvino package, imported without what running a network does not need, and its one Core.
 
-Owns that one import. Must not know of networks or bundles.
+Owns both. Must not know of networks or bundles.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 _CONVERTER = "openvino.tools.ovc"
 _LOCK = threading.Lock()
+_cores: list[Any] = []
 
 
 def load() -> Any:
@@ -30,6 +31,21 @@ def load() -> Any:
             finally:
                 del sys.modules[_CONVERTER]
         return _import()
+
+
+def core() -> Any:
+    """The process's only `openvino.Core`, kept to its end; it may be used from several threads.
+
+    The CPU plugin gives the thread that opens it a stack for signals, and at its end puts back the
+    one it found. Two plugins that end in the order they began leave a stack that is freed, and the
+    next signal, such as the SIGTERM of a service that took new weights, ends the process with a
+    segmentation fault (openvino 2026.4, measured).
+    """
+    openvino = load()
+    with _LOCK:
+        if not _cores:
+            _cores.append(openvino.Core())
+        return _cores[0]
 
 
 def _import() -> Any:
