@@ -9,6 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from train.config import make_config  # noqa: E402
+from train.features import _OnCpu  # noqa: E402
+from train.head import mix_in  # noqa: E402
 from train.machine import Machine  # noqa: E402
 from train.networks import build  # noqa: E402
 from train.schedules import rate  # noqa: E402
@@ -41,6 +43,36 @@ def test_two_steps_change_every_part_and_lower_the_loss(name: str, side: int) ->
     assert losses[1] < losses[0]
     same = [k for k, v in network.named_parameters() if torch.equal(v, before[k])]
     assert same == []
+
+
+@pytest.mark.parametrize("name", ["dnn", "cnn", "mobilenet_v2", "swin_t"])
+def test_openvino_sees_the_same_features(name: str) -> None:
+    torch.manual_seed(0)
+    network = build(name, 3, size_px=64).eval()
+    ramp = torch.linspace(-2, 2, 64).expand(3, 64, 64)
+    pictures = torch.stack([torch.rand(3, 64, 64), ramp])
+    with torch.inference_mode():
+        wanted = network.features(pictures)
+        got = _OnCpu(network)(pictures)
+    wrong = (got - wanted).abs().max()
+    assert wrong < 1e-3
+    assert (got[0] - got[1]).abs().max() > 10 * wrong, "each picture has its own"
+
+
+def test_a_head_goes_part_of_the_way_to_another() -> None:
+    torch.manual_seed(0)
+    head, fresh = torch.nn.Linear(8, 4), torch.nn.Linear(8, 3)
+    features = torch.randn(20, 2, 8)
+    scores, other = head(features[:, 0]).detach(), fresh(features[:, 0]).detach()
+    mix_in(head, fresh, features, 0.0)
+    assert torch.allclose(head(features[:, 0]), scores)
+    mix_in(head, fresh, features, 1.0)
+    after = head(features[:, 0]).detach()
+    assert torch.allclose(after[:, 3], scores[:, 3]), "the row of strangeness stays"
+    scale = (after[:, :3] / other).mean()
+    assert torch.allclose(after[:, :3], other * scale, atol=1e-5)
+    spread = [s - s.mean(1, keepdim=True) for s in (scores[:, :3], after[:, :3])]
+    assert float(spread[1].std() / spread[0].std()) == pytest.approx(1.0, abs=0.2)
 
 
 def test_the_papers_cnn_flattens_to_the_papers_width() -> None:

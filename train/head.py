@@ -51,6 +51,22 @@ def fit_head(
         head.bias.copy_(work.bias - (work.weight / std) @ mean)
 
 
+def mix_in(head: nn.Linear, fresh: nn.Linear, features: Tensor, share: float) -> None:
+    """Move the class rows of `head` by `share` towards `fresh`, which first gets their spread.
+
+    `fresh` (F → C) has no row of strangeness; that of `head` stays. Spreads are those of the
+    scores of `features` (N, views, F), within each picture.
+    """
+    classes = fresh.out_features
+    x = features.flatten(0, 1).float()
+    with torch.no_grad():
+        ours, theirs = head(x)[:, :classes], fresh(x)
+        ours, theirs = (s - s.mean(1, keepdim=True) for s in (ours, theirs))
+        scale = ours.std() / theirs.std().clamp_min(1e-6)
+        head.weight[:classes].lerp_(fresh.weight * scale, share)
+        head.bias[:classes].lerp_(fresh.bias * scale, share)
+
+
 def _solve(work: nn.Linear, x: Tensor, targets: Targets, scale: Tensor, config: Config) -> None:
     optimizer = torch.optim.LBFGS(
         work.parameters(),

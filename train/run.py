@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from sorter.domain import Taxonomy
 from train import checkpoint, figures, folds, plots
@@ -24,7 +26,7 @@ from train.export import Proof, export, save_checkpoint
 from train.features import read_features
 from train.fit import Job, fit, predict
 from train.folder import open_folder, read_run, refuse_other, write_json
-from train.head import fit_head
+from train.head import fit_head, mix_in
 from train.init import load_start
 from train.interrupt import Interrupt
 from train.machine import Machine, amp_name, choose_amp, open_machine
@@ -34,6 +36,9 @@ from train.sampling import even_rows, weights
 from train.siblings import know_siblings
 from train.targets import Teacher, make_targets
 from train.teacher import Classroom, open_classroom
+
+_MEMBER_SEED = 1000
+"""Between the seeds of a soup's members; runs of neighbouring seeds share none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +168,6 @@ class _Run:
 
     def _start_network(self) -> Network:
         """A network with start weights; training copies it by building it anew."""
-        import torch
-
         torch.manual_seed(self.config.seed)
         outputs = len(self.taxonomy.items) + bool(len(self.corpus.rows("unknown")))
         network = build(
@@ -231,29 +234,71 @@ class _Run:
         network.to(self.machine.device)
         teacher = self.teacher.teach(seen, config) if self.teacher else None
         if config.stage != "full":
-            self._train_head(network, seen, teacher)
+            self._train_head(network, network.head, seen, teacher)
         history: list[dict[str, float]] = []
         if config.stage != "head":
-            job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, folder, teacher)
-            with self.stop.hold():
-                history = fit(
-                    network,
-                    job,
-                    config,
-                    self.machine,
-                    stop=self.stop,
-                    say=self.say,
-                    resume=self.resume,
-                )
+            history = self._tune(network, seen, val, folder, teacher, config)
+            if config.stage == "both" and config.refit:
+                fresh = nn.Linear(network.head.in_features, len(self.taxonomy.items))
+                known = seen[self.corpus.labels[seen] != UNKNOWN]
+                # By the labels alone: what the teacher adds is in the network by now.
+                features = self._train_head(network, fresh, known, None)
+                mix_in(network.head, fresh, features, config.refit)
         elif self.machine.rank == 0:
             content = {"model": network.state_dict(), "epoch": 0}
             for name in ("last.pt", "best.pt"):
                 checkpoint.save(folder / name, content)
         return network, history
 
+    def _tune(
+        self,
+        network: Network,
+        seen: NDArray[np.int64],
+        val: NDArray[np.int64],
+        folder: Path,
+        teacher: Teacher | None,
+        config: Config,
+    ) -> list[dict[str, float]]:
+        """The whole net, `soup` times from where it stands; the mean of the weights is kept.
+
+        The history of the first comes back (Wortsman et al., 2022, "Model soups").
+        """
+        start = {k: v.clone() for k, v in network.state_dict().items()}
+        members, histories = [], []
+        for number in range(config.soup):
+            place = folder / f"member-{number + 1}" if number else folder
+            place.mkdir(parents=True, exist_ok=True)
+            network.load_state_dict(start)
+            job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, place, teacher)
+            with self.stop.hold():
+                history = fit(
+                    network,
+                    job,
+                    replace(config, seed=config.seed + _MEMBER_SEED * number),
+                    self.machine,
+                    stop=self.stop,
+                    say=self.say,
+                    resume=self.resume,
+                )
+            histories.append(history)
+            members.append({k: v.clone() for k, v in network.state_dict().items()})
+        if len(members) > 1:
+            network.load_state_dict(
+                {
+                    k: torch.stack([m[k] for m in members]).mean(0) if v.is_floating_point() else v
+                    for k, v in members[0].items()
+                }
+            )
+        return histories[0]
+
     def _train_head(
-        self, network: Network, seen: NDArray[np.int64], teacher: Teacher | None
-    ) -> None:
+        self,
+        network: Network,
+        head: nn.Linear,
+        seen: NDArray[np.int64],
+        teacher: Teacher | None,
+    ) -> Tensor:
+        """Fit `head` to the network's features of `seen`, which come back."""
         config = replace(self.config, label_smoothing=0.0)
         features = read_features(
             network,
@@ -273,8 +318,9 @@ class _Run:
             if kind.any():
                 part = weights([self.corpus.examples[r] for r in seen[kind]], config)
                 weight[kind] = part / part.mean()
-        fit_head(network.head, features, targets, weight, config)
+        fit_head(head, features, targets, weight, config)
         self.say(f"head on cached features: {time.monotonic() - begun:.1f} s")
+        return features
 
     def _release(self, network: Network, calibration: Calibration, result: dict[str, Any]) -> None:
         corpus, config = self.corpus, self.config

