@@ -22,8 +22,12 @@ ROOT = Path(__file__).parents[1]
 PROGRAM = """
 import json, sys
 import numpy as np
+import openvino
+from model_api.adapters import OpenvinoAdapter
 from model_api.models import Model
-model = Model.create_model(sys.argv[1], "Classification")
+whole = {"INFERENCE_PRECISION_HINT": "f32"}  # else bf16, where the processor has it
+adapter = OpenvinoAdapter(openvino.Core(), sys.argv[1], device="CPU", plugin_config=whole)
+model = Model.create_model(adapter, "Classification")
 answers = []
 for picture in np.load(sys.argv[2]):
     result = model(np.ascontiguousarray(picture[..., ::-1]))  # it takes BGR
@@ -51,7 +55,9 @@ def test_same_labels_and_probabilities(precision: str, tmp_path: Path) -> None:
     names = ["_".join(item.name.split()) for item in bundle.taxonomy.items]
     assert said["labels"] == names
     mine = Classifier(bundle, precision=precision).predict(pixels)[0]
+    # Its graph is compiled otherwise, and INT8 rounds at other places then.
+    near = 1e-3 if precision == "fp16" else 5e-3
     for (name, confidence, scores), expected in zip(said["answers"], mine, strict=True):
         assert name == names[int(expected.argmax())]
-        assert np.abs(np.asarray(scores) - expected).max() < 1e-3
-        assert confidence == pytest.approx(float(expected.max()), abs=1e-3)
+        assert np.abs(np.asarray(scores) - expected).max() < near
+        assert confidence == pytest.approx(float(expected.max()), abs=near)

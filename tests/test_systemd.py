@@ -22,7 +22,8 @@ EXPOSURE_LIMIT = 10  # Of 100: what `systemd-analyze security` prints as 1.0.
 def _tool(name: str) -> str:
     path = shutil.which(name)
     if path is None:
-        pytest.skip(f"no {name}: install the package systemd")
+        package = "udev" if name == "udevadm" else "systemd"
+        pytest.skip(f"no {name}: install the package {package}")
     return path
 
 
