@@ -100,6 +100,10 @@ def open_machine(config: Config) -> Iterator[Machine]:
             dist.destroy_process_group()
 
 
+_ROUNDS = 6
+_ROUND_S = 8.0
+"""Number formats are measured so often and so long at most, but twice: the first pass is slow."""
+
 _FORMATS: dict[str, torch.dtype | None] = {
     "off": None,
     "bf16": torch.bfloat16,
@@ -130,7 +134,10 @@ def choose_amp(
             tried = copy.deepcopy(network)  # a pass in training changes batch norm's statistics
             tried.freeze_norm = config.freeze_norm
             # In turn, so that other work on the machine does not meet one of them alone.
-            rounds = [[_probe(machine, tried, f) for f in (None, torch.bfloat16)] for _ in range(5)]
+            rounds: list[list[float]] = []
+            end = time.monotonic() + _ROUND_S
+            while len(rounds) < 2 or (len(rounds) < _ROUNDS and time.monotonic() < end):
+                rounds.append([_probe(machine, tried, f) for f in (None, torch.bfloat16)])
             plain, short = (min(times) for times in zip(*rounds, strict=True))
             amp = torch.bfloat16 if short < plain else None
             say(f"a step of 8 takes {plain:.2f} s in float32, {short:.2f} s in bf16")
