@@ -46,7 +46,6 @@ def test_twenty_corrected_pictures_become_weights_that_know_them(tmp_path: Path)
 
 @pytest.mark.soak
 def test_the_old_is_not_forgotten(data_root: Path, tmp_path: Path) -> None:
-    # All of the old pictures: they are what keeps the old knowledge (40 a class lose 0.77 points).
     found = measure(data_root, tmp_path, count=20, per_class=100)
     assert found["corrected"] == 60
     assert found["fall_points"] <= 0.5, json.dumps(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 
 import pytest
@@ -13,6 +14,7 @@ from train.features import _OnCpu  # noqa: E402
 from train.head import mix_in  # noqa: E402
 from train.machine import Machine  # noqa: E402
 from train.networks import build  # noqa: E402
+from train.run import _keep_old  # noqa: E402
 from train.schedules import rate  # noqa: E402
 from train.targets import make_targets  # noqa: E402
 from train.update import make_optimizer, step  # noqa: E402
@@ -73,6 +75,17 @@ def test_a_head_goes_part_of_the_way_to_another() -> None:
     assert torch.allclose(after[:, :3], other * scale, atol=1e-5)
     spread = [s - s.mean(1, keepdim=True) for s in (scores[:, :3], after[:, :3])]
     assert float(spread[1].std() / spread[0].std()) == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_refreshed_head_keeps_as_much_of_the_old_as_asked() -> None:
+    torch.manual_seed(0)
+    old, fitted = torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)
+    features = torch.randn(20, 2, 8)
+    for share in (0.0, 0.5):
+        head = copy.deepcopy(fitted)
+        _keep_old(head, copy.deepcopy(old), features, 3, share)
+        assert torch.equal(head.weight[3], fitted.weight[3]), "strangeness is learnt anew"
+        assert torch.equal(head.weight[:3], old.weight[:3]) is (share == 0.0)
 
 
 def test_the_papers_cnn_flattens_to_the_papers_width() -> None:

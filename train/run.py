@@ -5,6 +5,7 @@ Owns the order of the stages and the run folder. Each stage lives in its own roo
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from dataclasses import dataclass, replace
@@ -179,7 +180,10 @@ class _Run:
         )
         codes = [item.code for item in self.taxonomy.items]
         name, init, cache = self.config.network, self.config.init, self.paths.cache
+        drawn = network.head.weight.detach().clone()
         line = load_start(network, name, init, cache, codes=codes, say=self.say)
+        found = (network.head.weight.detach() != drawn).any(1)[: len(codes)]
+        self.knows_classes = bool(found.all())
         self.say(line)
         self.origin = line.removeprefix("start: ")
         self.start = {k: v.clone() for k, v in network.state_dict().items()}
@@ -234,7 +238,10 @@ class _Run:
         network.to(self.machine.device)
         teacher = self.teacher.teach(seen, config) if self.teacher else None
         if config.stage != "full":
-            self._train_head(network, network.head, seen, teacher)
+            old = copy.deepcopy(network.head)
+            features = self._train_head(network, network.head, seen, teacher)
+            if config.stage == "head" and self.knows_classes:
+                _keep_old(network.head, old, features, len(self.taxonomy.items), config.blend)
         history: list[dict[str, float]] = []
         if config.stage != "head":
             history = self._tune(network, seen, val, folder, teacher, config)
@@ -348,3 +355,19 @@ class _Run:
         )
         write_json(self.paths.out / "metrics.json", result)
         self.say(f"bundle: {self.paths.out / 'bundle'}")
+
+
+def _keep_old(
+    head: nn.Linear, old: nn.Linear, features: Tensor, classes: int, share: float
+) -> None:
+    """The class rows of `head` become those of `old`, moved by `share` towards what it was.
+
+    Who refreshes a trained head with a few new pictures wants what it knew as well.
+    """
+    fresh = nn.Linear(head.in_features, classes)
+    with torch.no_grad():
+        fresh.weight.copy_(head.weight[:classes])
+        fresh.bias.copy_(head.bias[:classes])
+        mix_in(old, fresh, features, share)
+        head.weight[:classes] = old.weight[:classes]
+        head.bias[:classes] = old.bias[:classes]
