@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812  # torch's own convention
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -60,11 +61,14 @@ def mix_in(head: nn.Linear, fresh: nn.Linear, features: Tensor, share: float) ->
     classes = fresh.out_features
     x = features.flatten(0, 1).float()
     with torch.no_grad():
-        ours, theirs = head(x)[:, :classes], fresh(x)
-        ours, theirs = (s - s.mean(1, keepdim=True) for s in (ours, theirs))
-        scale = ours.std() / theirs.std().clamp_min(1e-6)
-        head.weight[:classes].lerp_(fresh.weight * scale, share)
-        head.bias[:classes].lerp_(fresh.bias * scale, share)
+        # Features lie on the CPU, wherever the network is.
+        spreads = []
+        for layer in (head, fresh):
+            scores = F.linear(x, layer.weight.cpu(), layer.bias.cpu())[:, :classes]
+            spreads.append((scores - scores.mean(1, keepdim=True)).std())
+        scale = float(spreads[0] / spreads[1].clamp_min(1e-6))
+        for ours, theirs in ((head.weight, fresh.weight), (head.bias, fresh.bias)):
+            ours[:classes].lerp_(theirs.to(ours.device) * scale, share)
 
 
 def _solve(work: nn.Linear, x: Tensor, targets: Targets, scale: Tensor, config: Config) -> None:

@@ -5,41 +5,35 @@ Owns the order of the stages and the run folder. Each stage lives in its own roo
 
 from __future__ import annotations
 
-import copy
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from sorter.domain import Taxonomy
-from train import checkpoint, figures, folds, plots
+from train import figures, folds, plots
 from train.calibrate import Calibration, calibrate, to_json
 from train.card import describe_run, make_card
 from train.config import Config
 from train.data import UNKNOWN, Pixels, Sources, gather
 from train.export import Proof, export, save_checkpoint
-from train.features import read_features
-from train.fit import Job, fit, predict
+from train.fit import predict
 from train.folder import open_folder, read_run, refuse_other, write_json
-from train.head import fit_head, mix_in
 from train.init import load_start
 from train.interrupt import Interrupt
 from train.machine import Machine, amp_name, choose_amp, open_machine
 from train.networks import Network, build
 from train.progress import Log
-from train.sampling import even_rows, weights
+from train.sampling import even_rows
 from train.siblings import know_siblings
-from train.targets import Teacher, make_targets
+from train.targets import Teacher
 from train.teacher import Classroom, open_classroom
-
-_MEMBER_SEED = 1000
-"""Between the seeds of a soup's members; runs of neighbouring seeds share none."""
+from train.training import Start, Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +97,19 @@ class _Run:
         needs_store = config.stage != "head" and config.augment != "none"
         self.pixels = Pixels(corpus, store, paths.cache) if needs_store else self.eval_pixels
         classes = len(self.taxonomy.items)
-        self.teacher = self._open_teacher(start)
+        self.trainer = Trainer(
+            corpus,
+            config,
+            self.machine,
+            self.stop,
+            say,
+            Start(self.start, self.outputs, self.knows_classes),
+            self.pixels,
+            self.eval_pixels,
+            self._open_teacher(start),
+            paths.cache,
+            resume=self.resume,
+        )
         folds.refuse_unjudged(corpus, config, paths.sources.data, oof=paths.oof)
 
         out_of_fold = None
@@ -121,7 +127,7 @@ class _Run:
             )
         seen = np.setdiff1d(corpus.rows("train", "extra", "final", "unknown"), held)
         val = corpus.rows("val")
-        network, history = self._train(seen, val, paths.out)
+        network, history = self.trainer.train(seen, val, paths.out)
         judged = np.concatenate([val, held])
         scores = predict(network, self.eval_pixels, judged, self.machine)
         if self.machine.rank:
@@ -212,7 +218,7 @@ class _Run:
     ) -> NDArray[np.float32]:
         folder.mkdir(parents=True, exist_ok=True)
         # The last weights, not the best: the held-out pictures must not choose, nor be looked at.
-        network, _ = self._train(seen, held[:0], folder, select="last")
+        network, _ = self.trainer.train(seen, held[:0], folder, select="last")
         scores = predict(network, self.eval_pixels, held, self.machine)
         labels = self.corpus.labels[held]
         known = labels != UNKNOWN
@@ -221,113 +227,6 @@ class _Run:
             right = (best == labels[known]).mean()
             self.say(f"held out: label {right:.2%} of {known.sum()} pictures")
         return scores
-
-    def _train(
-        self, seen: NDArray[np.int64], val: NDArray[np.int64], folder: Path, *, select: str = ""
-    ) -> tuple[Network, list[dict[str, float]]]:
-        """Head stage, then the whole net, from the start weights."""
-        config = replace(self.config, select=select or self.config.select)
-        network = build(
-            config.network,
-            self.outputs,
-            size_px=config.size_px,
-            pool=config.pool,
-            dropout=config.dropout,
-        )
-        network.load_state_dict(self.start)
-        network.to(self.machine.device)
-        teacher = self.teacher.teach(seen, config) if self.teacher else None
-        if config.stage != "full":
-            old = copy.deepcopy(network.head)
-            features = self._train_head(network, network.head, seen, teacher)
-            if config.stage == "head" and self.knows_classes:
-                _keep_old(network.head, old, features, len(self.taxonomy.items), config.blend)
-        history: list[dict[str, float]] = []
-        if config.stage != "head":
-            history = self._tune(network, seen, val, folder, teacher, config)
-            if config.stage == "both" and config.refit:
-                fresh = nn.Linear(network.head.in_features, len(self.taxonomy.items))
-                known = seen[self.corpus.labels[seen] != UNKNOWN]
-                # By the labels alone: what the teacher adds is in the network by now.
-                features = self._train_head(network, fresh, known, None)
-                mix_in(network.head, fresh, features, config.refit)
-        elif self.machine.rank == 0:
-            content = {"model": network.state_dict(), "epoch": 0}
-            for name in ("last.pt", "best.pt"):
-                checkpoint.save(folder / name, content)
-        return network, history
-
-    def _tune(
-        self,
-        network: Network,
-        seen: NDArray[np.int64],
-        val: NDArray[np.int64],
-        folder: Path,
-        teacher: Teacher | None,
-        config: Config,
-    ) -> list[dict[str, float]]:
-        """The whole net, `soup` times from where it stands; the mean of the weights is kept.
-
-        The history of the first comes back (Wortsman et al., 2022, "Model soups").
-        """
-        start = {k: v.clone() for k, v in network.state_dict().items()}
-        members, histories = [], []
-        for number in range(config.soup):
-            place = folder / f"member-{number + 1}" if number else folder
-            place.mkdir(parents=True, exist_ok=True)
-            network.load_state_dict(start)
-            job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, place, teacher)
-            with self.stop.hold():
-                history = fit(
-                    network,
-                    job,
-                    replace(config, seed=config.seed + _MEMBER_SEED * number),
-                    self.machine,
-                    stop=self.stop,
-                    say=self.say,
-                    resume=self.resume,
-                )
-            histories.append(history)
-            members.append({k: v.clone() for k, v in network.state_dict().items()})
-        if len(members) > 1:
-            network.load_state_dict(
-                {
-                    k: torch.stack([m[k] for m in members]).mean(0) if v.is_floating_point() else v
-                    for k, v in members[0].items()
-                }
-            )
-        return histories[0]
-
-    def _train_head(
-        self,
-        network: Network,
-        head: nn.Linear,
-        seen: NDArray[np.int64],
-        teacher: Teacher | None,
-    ) -> Tensor:
-        """Fit `head` to the network's features of `seen`, which come back."""
-        config = replace(self.config, label_smoothing=0.0)
-        features = read_features(
-            network,
-            self.corpus,
-            self.eval_pixels,
-            seen,
-            self.machine,
-            self.paths.cache,
-            say=self.say,
-        )
-        begun = time.monotonic()
-        labels = self.corpus.labels[seen]
-        taught = teacher.view(seen) if teacher else None
-        targets = make_targets(labels, len(self.taxonomy.items), config, taught)
-        weight = np.ones(len(seen))
-        for kind in (labels != UNKNOWN, labels == UNKNOWN):
-            if kind.any():
-                part = weights([self.corpus.examples[r] for r in seen[kind]], config)
-                weight[kind] = part / part.mean()
-        fit_head(head, features, targets, weight, config)
-        self.say(f"head on cached features: {time.monotonic() - begun:.1f} s")
-        return features
 
     def _release(self, network: Network, calibration: Calibration, result: dict[str, Any]) -> None:
         corpus, config = self.corpus, self.config
@@ -355,19 +254,3 @@ class _Run:
         )
         write_json(self.paths.out / "metrics.json", result)
         self.say(f"bundle: {self.paths.out / 'bundle'}")
-
-
-def _keep_old(
-    head: nn.Linear, old: nn.Linear, features: Tensor, classes: int, share: float
-) -> None:
-    """The class rows of `head` become those of `old`, moved by `share` towards what it was.
-
-    Who refreshes a trained head with a few new pictures wants what it knew as well.
-    """
-    fresh = nn.Linear(head.in_features, classes)
-    with torch.no_grad():
-        fresh.weight.copy_(head.weight[:classes])
-        fresh.bias.copy_(head.bias[:classes])
-        mix_in(old, fresh, features, share)
-        head.weight[:classes] = old.weight[:classes]
-        head.bias[:classes] = old.bias[:classes]

@@ -1,0 +1,185 @@
+"""One training from the start weights: the head, the whole net, what is averaged and mixed in.
+
+Owns the order of these stages for one set of pictures; folds call it again and again. The loop over
+steps is `fit`'s.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from train import checkpoint
+from train.config import Config
+from train.data import UNKNOWN, Corpus, Pixels
+from train.features import read_features
+from train.fit import Job, fit
+from train.head import fit_head, mix_in
+from train.interrupt import Interrupt
+from train.machine import Machine
+from train.networks import Network, build
+from train.sampling import weights
+from train.targets import Teacher, make_targets
+from train.teacher import Classroom
+
+_MEMBER_SEED = 1000
+"""Between the seeds of a soup's members; runs of neighbouring seeds share none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where every training of a run begins; `knows_classes` where the head was trained too."""
+
+    weights: dict[str, Tensor]
+    outputs: int
+    knows_classes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """What all trainings of one run share."""
+
+    corpus: Corpus
+    config: Config
+    machine: Machine
+    stop: Interrupt
+    say: Callable[[str], None]
+    start: Start
+    pixels: Pixels
+    eval_pixels: Pixels
+    teacher: Teacher | Classroom | None
+    cache: Path
+    resume: bool = False
+
+    def train(
+        self, seen: NDArray[np.int64], val: NDArray[np.int64], folder: Path, *, select: str = ""
+    ) -> tuple[Network, list[dict[str, float]]]:
+        """Head stage, then the whole net, from the start weights."""
+        config = replace(self.config, select=select or self.config.select)
+        network = build(
+            config.network,
+            self.start.outputs,
+            size_px=config.size_px,
+            pool=config.pool,
+            dropout=config.dropout,
+        )
+        network.load_state_dict(self.start.weights)
+        network.to(self.machine.device)
+        teacher = self.teacher.teach(seen, config) if self.teacher else None
+        if config.stage != "full":
+            old = copy.deepcopy(network.head)
+            features = self._train_head(network, network.head, seen, teacher)
+            if config.stage == "head" and self.start.knows_classes:
+                _keep_old(
+                    network.head, old, features, len(self.corpus.taxonomy.items), config.blend
+                )
+        history: list[dict[str, float]] = []
+        if config.stage != "head":
+            history = self._tune(network, seen, val, folder, teacher, config)
+            if config.stage == "both" and config.refit:
+                fresh = nn.Linear(network.head.in_features, len(self.corpus.taxonomy.items))
+                known = seen[self.corpus.labels[seen] != UNKNOWN]
+                # By the labels alone: what the teacher adds is in the network by now.
+                features = self._train_head(network, fresh, known, None)
+                mix_in(network.head, fresh, features, config.refit)
+        elif self.machine.rank == 0:
+            content = {"model": network.state_dict(), "epoch": 0}
+            for name in ("last.pt", "best.pt"):
+                checkpoint.save(folder / name, content)
+        return network, history
+
+    def _tune(
+        self,
+        network: Network,
+        seen: NDArray[np.int64],
+        val: NDArray[np.int64],
+        folder: Path,
+        teacher: Teacher | None,
+        config: Config,
+    ) -> list[dict[str, float]]:
+        """The whole net, `soup` times from where it stands; the mean of the weights is kept.
+
+        The history of the first comes back (Wortsman et al., 2022, "Model soups").
+        """
+        start = {k: v.clone() for k, v in network.state_dict().items()}
+        members, histories = [], []
+        for number in range(config.soup):
+            place = folder / f"member-{number + 1}" if number else folder
+            place.mkdir(parents=True, exist_ok=True)
+            network.load_state_dict(start)
+            job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, place, teacher)
+            with self.stop.hold():
+                history = fit(
+                    network,
+                    job,
+                    replace(config, seed=config.seed + _MEMBER_SEED * number),
+                    self.machine,
+                    stop=self.stop,
+                    say=self.say,
+                    resume=self.resume,
+                )
+            histories.append(history)
+            members.append({k: v.clone() for k, v in network.state_dict().items()})
+        if len(members) > 1:
+            network.load_state_dict(
+                {
+                    k: torch.stack([m[k] for m in members]).mean(0) if v.is_floating_point() else v
+                    for k, v in members[0].items()
+                }
+            )
+        return histories[0]
+
+    def _train_head(
+        self,
+        network: Network,
+        head: nn.Linear,
+        seen: NDArray[np.int64],
+        teacher: Teacher | None,
+    ) -> Tensor:
+        """Fit `head` to the network's features of `seen`, which come back."""
+        config = replace(self.config, label_smoothing=0.0)
+        features = read_features(
+            network,
+            self.corpus,
+            self.eval_pixels,
+            seen,
+            self.machine,
+            self.cache,
+            say=self.say,
+        )
+        begun = time.monotonic()
+        labels = self.corpus.labels[seen]
+        taught = teacher.view(seen) if teacher else None
+        targets = make_targets(labels, len(self.corpus.taxonomy.items), config, taught)
+        weight = np.ones(len(seen))
+        for kind in (labels != UNKNOWN, labels == UNKNOWN):
+            if kind.any():
+                part = weights([self.corpus.examples[r] for r in seen[kind]], config)
+                weight[kind] = part / part.mean()
+        fit_head(head, features, targets, weight, config)
+        self.say(f"head on cached features: {time.monotonic() - begun:.1f} s")
+        return features
+
+
+def _keep_old(
+    head: nn.Linear, old: nn.Linear, features: Tensor, classes: int, share: float
+) -> None:
+    """The class rows of `head` become those of `old`, moved by `share` towards what it was.
+
+    Who refreshes a trained head with a few new pictures wants what it knew as well.
+    """
+    fresh = nn.Linear(head.in_features, classes)
+    with torch.no_grad():
+        fresh.weight.copy_(head.weight[:classes])
+        fresh.bias.copy_(head.bias[:classes])
+        mix_in(old, fresh, features, share)
+        head.weight[:classes] = old.weight[:classes]
+        head.bias[:classes] = old.bias[:classes]
