@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from train.data import Example, Sources, gather  # noqa: E402
 from train.entry import train  # noqa: E402
 from train.folder import write_arrays  # noqa: E402
 from train.interrupt import Interrupt  # noqa: E402
-from train.machine import Machine, amp_name, choose_amp  # noqa: E402
+from train.machine import Machine, _probe, amp_name, choose_amp  # noqa: E402
 from train.networks import build  # noqa: E402
 from train.progress import Steps  # noqa: E402
 from train.sampling import epoch_batches  # noqa: E402
@@ -134,32 +132,17 @@ def test_ctrl_c_waits_for_a_step_and_for_nothing_else(monkeypatch: pytest.Monkey
         pytest.fail("the second ends it at once")
 
 
-MEASURE = """
-import torch
-from train import machine
-from train.config import make_config
-from train.networks import build
-
-probe = machine._probe
-machine._has_bf16 = lambda: True
-machine._probe = lambda where, network, amp: probe(where, network, None)
-network = build("cnn", 3, size_px=32)
-before = {k: v.clone() for k, v in network.state_dict().items()}
-plain = machine.Machine(torch.device("cpu"), None)
-chosen = machine.choose_amp(plain, network, make_config({"network": "cnn"}), say=print)
-assert machine.amp_name(chosen) in ("off", "bf16")
-assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
-"""
-"""The real passes, but none in bf16, which this processor may lack."""
-
-
-def test_measuring_the_number_format_leaves_the_network() -> None:
-    # In a process of its own: at the end of a whole run these passes crashed pytest.
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("a step of 8 takes ")
+def test_measuring_the_number_format_leaves_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The real passes, but none in bf16, which this processor may lack.
+    monkeypatch.setattr("train.machine._has_bf16", lambda: True)
+    monkeypatch.setattr("train.machine._probe", lambda m, network, _amp: _probe(m, network, None))
+    network = build("cnn", 3, size_px=32)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    said: list[str] = []
+    plain, config = Machine(torch.device("cpu"), None), make_config({"network": "cnn"})
+    assert amp_name(choose_amp(plain, network, config, say=said.append)) in ("off", "bf16")
+    assert said[0].startswith("a step of 8 takes ")
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
 def test_a_resumed_run_keeps_its_number_format(monkeypatch: pytest.MonkeyPatch) -> None:

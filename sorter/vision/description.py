@@ -149,10 +149,9 @@ def _read_ir(xml: Path) -> Any:
     """The `openvino.Model` of `xml`; every openvino error of reading becomes BundleError."""
     weights = xml.with_suffix(".bin")
     graph, values = read_file(xml, MAX_XML_BYTES), read_file(weights, MAX_BIN_BYTES)
-    core = runtime.core()
     try:
         # Not by name: openvino would map the weights, and a copy over them would end the process.
-        return core.read_model(graph, values)
+        return runtime.core().read_model(graph, values)
     except Exception as error:  # openvino raises RuntimeError, OSError and its own kinds
         raise _refused(xml, f"not a readable OpenVINO model: {last_line(error)}") from error
 
