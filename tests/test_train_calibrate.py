@@ -15,6 +15,7 @@ from tests.train_pictures import write_taxonomy  # noqa: E402
 from train.calibrate import (  # noqa: E402
     bin_thresholds,
     calibrate,
+    calibrated,
     fit_temperature,
     from_json,
     softmax,
@@ -39,6 +40,23 @@ def test_temperature_undoes_overconfidence() -> None:
     assert temperature == pytest.approx(3.0, rel=0.1)
     assert calibration_error(softmax(scores / temperature), labels) < 0.02
     assert calibration_error(softmax(scores), labels) > 0.08
+
+
+def test_each_picture_has_the_temperature_of_its_kind(tmp_path: Path) -> None:
+    """Half the pictures are five times as overconfident, which the memory's evidence shows."""
+    taxonomy = read_taxonomy(write_taxonomy(tmp_path))
+    parts = []
+    for heat, evidence in ((1.0, -2.0), (5.0, -12.0)):
+        scores, labels = made_up(3000, heat)
+        rest = np.tile([0.0, evidence, -20.0], (3000, 1))
+        parts.append((np.concatenate([scores, rest], 1), labels))
+    scores, labels = (np.concatenate(p) for p in zip(*parts, strict=True))
+    result = calibrate(scores, labels, taxonomy, make_config({}))
+    for half in (slice(0, 3000), slice(3000, 6000)):
+        ours = calibrated(scores[half], 3, result.temperature, result.slope)
+        alone = calibrated(scores[half], 3, result.temperature, (0.0,) * 4)
+        assert calibration_error(ours, labels[half]) < 0.03
+        assert calibration_error(alone, labels[half]) > 0.05
 
 
 def test_thresholds_keep_the_wrong_bin_rate(tmp_path: Path) -> None:

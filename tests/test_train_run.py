@@ -41,6 +41,7 @@ SMALL = {
     "calibration_size": 18,
     "label_smoothing": 0.0,
     "unknown_share": 0.25,
+    "memory_weight": 0.5,
 }
 
 
@@ -165,7 +166,7 @@ def test_a_run_is_never_overwritten_nor_put_among_the_pictures(place: Path) -> N
 
 
 def test_folds_give_thresholds_and_an_error_bar(place: Path, tmp_path: Path) -> None:
-    settings = {**SMALL, "stage": "head", "folds": 2, "int8": False}
+    settings = {**SMALL, "stage": "head", "folds": 2, "int8": True, "int8_skip": 1}
     result = train(
         data=place / "data",
         unknown=(place / "strange",),
@@ -179,7 +180,15 @@ def test_folds_give_thresholds_and_an_error_bar(place: Path, tmp_path: Path) -> 
     assert "label_accuracy_spread" in result["grouped_folds"]
     assert result["grouped_folds"]["ece_uncalibrated"] != result["grouped_folds"]["ece"]
     with np.load(tmp_path / "run" / "oof.npz") as stored:
-        assert stored["scores"].shape == (63, 4)
+        assert stored["scores"].shape == stored["torch_scores"].shape == (63, 6)
+        assert not np.array_equal(stored["scores"], stored["torch_scores"]), "INT8 is judged"
+        assert np.abs(stored["scores"] - stored["torch_scores"]).mean() < 0.5
+    cost = result["conversion_over_folds"]
+    assert cost["pictures"] == 48
+    drop = 100 * (cost["torch_label_accuracy"] - cost["int8_label_accuracy"])
+    assert cost["int8_drop_points"] == pytest.approx(drop, abs=1e-3)
+    card = json.loads((tmp_path / "run" / "bundle" / "card.json").read_text())
+    assert card["figures"]["conversion_over_folds"] == cost
     policy = open_bundle(tmp_path / "run" / "bundle").policy
     assert list(policy.bin_thresholds) == result["calibration"]["bin_thresholds"]
 

@@ -18,19 +18,34 @@ from train.data import UNKNOWN
 
 Array = NDArray[np.float64]
 
+UNKNOWN_WEIGHTS = 6
+"""Numbers in `Calibration.unknown`."""
+SLOPE_WEIGHTS = 4
+"""Numbers in `Calibration.slope`."""
+MAX_OFFSET = 1.0
+"""A picture's temperature is at most e times the usual one, and at least an e-th of it."""
+_DOUBT = 3.0
+"""Pictures, about, that a slope has to convince before it is believed: few give none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """What a release carries beside its weights.
 
-    `unknown` weighs (1, own score, log-sum-exp, log of the largest probability) of the raw scores;
-    a logistic function of the sum is the out-of-distribution score.
+    `temperature` is the usual one. A picture's own is that times the exponential of `slope` on (1,
+    the memory's evidence for any class, and for none, log of the largest probability): one number
+    does not suit both a picture like those learnt from and one unlike them.
+
+    `unknown` weighs (1, own score, log-sum-exp, log of the largest probability, the memory's
+    evidence for any class, and for none) of the raw scores; a logistic function of the sum is the
+    out-of-distribution score.
     """
 
     temperature: float
     bin_thresholds: tuple[float, ...]
     unknown_threshold: float
-    unknown: tuple[float, float, float, float]
+    unknown: tuple[float, ...]
+    slope: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
 
     @property
     def policy(self) -> Policy:
@@ -44,20 +59,30 @@ def calibrate(
     taxonomy: Taxonomy,
     config: Config,
 ) -> Calibration:
-    """Fit everything to raw scores (N, C or C + 1); `labels` holds `UNKNOWN` for no class."""
+    """Fit everything to raw scores (N, C, C + 1 or C + 3), `labels` with `UNKNOWN` for no class."""
     values: Array = np.asarray(scores, np.float64)
     classes = len(taxonomy.items)
     known = labels != UNKNOWN
-    temperature = fit_temperature(values[known, :classes], labels[known])
+    start = fit_temperature(values[known, :classes], labels[known])
+    temperature, slope = _fit_slope(values[known], labels[known], classes, start)
     unknown = _fit_unknown(values, known, classes)
     strangeness = unknown_score(values, classes, unknown)
-    probabilities = softmax(values[:, :classes] / temperature)
+    probabilities = calibrated(values, classes, temperature, slope)
     limit = float(np.quantile(strangeness[known], 1.0 - config.known_lost))
     limit = min(1.0, limit + 1e-6)
     thresholds = bin_thresholds(
         probabilities[known], labels[known], strangeness[known] <= limit, taxonomy, config
     )
-    return Calibration(temperature, thresholds, limit, unknown)
+    return Calibration(temperature, thresholds, limit, unknown, slope)
+
+
+def calibrated(
+    scores: NDArray[np.floating[Any]], classes: int, temperature: float, slope: tuple[float, ...]
+) -> Array:
+    """Probabilities (N, C) of raw scores, each row at its own temperature."""
+    offset = np.clip(_slope_features(scores, classes) @ np.array(slope), -MAX_OFFSET, MAX_OFFSET)
+    inside = np.asarray(scores[:, :classes], np.float64)
+    return softmax(inside / (temperature * np.exp(offset))[:, None])
 
 
 def fit_temperature(scores: Array, labels: NDArray[np.int64]) -> float:
@@ -127,12 +152,16 @@ def softmax(scores: Array) -> Array:
 def from_json(text: str) -> Calibration:
     """Read what `to_json` wrote."""
     document = json.loads(text)
-    first, second, third, fourth = document["unknown"]
+    # Checkpoints from before there was a memory have four.
+    unknown = [*map(float, document["unknown"]), 0.0, 0.0][:UNKNOWN_WEIGHTS]
+    if len(unknown) != UNKNOWN_WEIGHTS:
+        raise ValueError(f"{len(document['unknown'])} weights of the out-of-distribution score")
     return Calibration(
         float(document["temperature"]),
         tuple(float(t) for t in document["bin_thresholds"]),
         float(document["unknown_threshold"]),
-        (float(first), float(second), float(third), float(fourth)),
+        tuple(unknown),
+        tuple(float(s) for s in document.get("slope", (0.0,) * SLOPE_WEIGHTS)),
     )
 
 
@@ -144,42 +173,97 @@ def to_json(calibration: Calibration) -> str:
             "bin_thresholds": list(calibration.bin_thresholds),
             "unknown_threshold": calibration.unknown_threshold,
             "unknown": list(calibration.unknown),
+            "slope": list(calibration.slope),
         }
     )
+
+
+def _slope_features(scores: NDArray[np.floating[Any]], classes: int) -> Array:
+    return _unknown_features(scores, classes)[:, [0, 4, 5, 3]]
+
+
+def _fit_slope(
+    scores: Array, labels: NDArray[np.int64], classes: int, start: float
+) -> tuple[float, tuple[float, ...]]:
+    """Least negative log-likelihood over the slope: Newton's steps from one temperature for all.
+
+    The curvature is that of the likelihood where the labels are as the probabilities say, which
+    is never negative.
+    """
+    features = _slope_features(scores, classes)
+    middle, spread = features.mean(0), features.std(0)
+    middle[0], spread[0] = 0.0, 1.0
+    spread[spread < 1e-9] = np.inf  # a score that this network does not give
+    x = (features - middle) / spread
+    rows, inside = np.arange(len(labels)), scores[:, :classes]
+    w, ridge = np.zeros(SLOPE_WEIGHTS), _DOUBT / len(labels)
+
+    def scale(w: Array) -> Array:
+        heat = start * np.exp(np.clip(x @ w, -MAX_OFFSET, MAX_OFFSET))
+        return cast(Array, inside / heat[:, None])
+
+    def cost(w: Array) -> float:
+        scaled = scale(w)
+        return float((_log_sum_exp(scaled) - scaled[rows, labels]).mean() + ridge * w @ w / 2)
+
+    for _ in range(50):
+        scaled = scale(w)
+        p = softmax(scaled)
+        mean = (p * scaled).sum(1)
+        gradient = x.T @ (scaled[rows, labels] - mean) / len(labels) + ridge * w
+        variance = (p * np.square(scaled - mean[:, None])).sum(1)
+        curvature = (x * variance[:, None]).T @ x / len(labels) + ridge * np.eye(SLOPE_WEIGHTS)
+        step = np.clip(np.linalg.solve(curvature, gradient), -0.5, 0.5)
+        now = cost(w)
+        while cost(w - step) > now and np.abs(step).max() > 1e-6:
+            step /= 2
+        w = w - step
+    slope = w / spread
+    slope[0] = -float((slope[1:] * middle[1:]).sum())
+    return start * float(np.exp(w[0])), tuple(slope.tolist())
 
 
 def _unknown_features(scores: NDArray[np.floating[Any]], classes: int) -> Array:
     inside = np.asarray(scores[:, :classes], np.float64)
     whole = _log_sum_exp(inside)
-    own = scores[:, classes] if scores.shape[1] > classes else np.zeros(len(scores))
-    return np.stack([np.ones(len(scores)), own, whole, inside.max(1) - whole], 1)
+    rest = np.zeros((len(scores), 3))
+    rest[:, : scores.shape[1] - classes] = scores[:, classes:]
+    columns = [
+        np.ones(len(scores)),
+        rest[:, 0],
+        whole,
+        inside.max(1) - whole,
+        rest[:, 1],
+        rest[:, 2],
+    ]
+    return np.stack(columns, 1)
 
 
-def _fit_unknown(
-    scores: Array, known: NDArray[np.bool_], classes: int
-) -> tuple[float, float, float, float]:
+def _fit_unknown(scores: Array, known: NDArray[np.bool_], classes: int) -> tuple[float, ...]:
     """Logistic regression, both kinds weighing the same; without strange pictures, an energy."""
     features = _unknown_features(scores, classes)
     if known.all():
         energy = features[:, 2]
         middle, spread = float(energy.mean()), float(energy.std()) or 1.0
         # Two spreads below a usual picture's energy is even chance (Liu et al., 2020).
-        return ((middle - 2.0 * spread) / spread, 0.0, -1.0 / spread, 0.0)
+        return ((middle - 2.0 * spread) / spread, 0.0, -1.0 / spread, 0.0, 0.0, 0.0)
     mean, std = features.mean(0), features.std(0)
     mean[0], std[0] = 0.0, 1.0
     std[std < 1e-9] = 1.0
     x = (features - mean) / std
     y = (~known).astype(np.float64)
     weight = np.where(known, 0.5 / known.mean(), 0.5 / (~known).mean())
-    w = np.zeros(4)
+    w = np.zeros(UNKNOWN_WEIGHTS)
     for _ in range(50):  # Newton's steps
         p = 1.0 / (1.0 + np.exp(-x @ w))
         gradient = x.T @ (weight * (p - y)) / len(y) + 1e-3 * w
-        curvature = (x * (weight * p * (1 - p))[:, None]).T @ x / len(y) + 1e-3 * np.eye(4)
+        curvature = (x * (weight * p * (1 - p))[:, None]).T @ x / len(y) + 1e-3 * np.eye(
+            UNKNOWN_WEIGHTS
+        )
         w -= np.linalg.solve(curvature, gradient)
     slope = w / std
     slope[0] = w[0] - float((w[1:] * mean[1:] / std[1:]).sum())
-    return (float(slope[0]), float(slope[1]), float(slope[2]), float(slope[3]))
+    return tuple(slope.tolist())
 
 
 def _log_sum_exp(scores: Array) -> Array:

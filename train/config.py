@@ -113,6 +113,12 @@ class Config:
     teacher: str = ""
     teacher_weight: float = 0.5
 
+    # What the head remembers of the pictures themselves: see `memory`.
+    memory_weight: float = 0.0
+    memory_sharpness: float = 40.0
+    memory_balance: float = 0.75
+    memory_dim: int = 256
+
     # Honest figures.
     folds: int = 0
     folds_run: int = 0
@@ -180,9 +186,12 @@ _SHARES = (
     *("crop_min", "flip_vertical", "colour", "hue", "grey", "blur", "jpeg", "noise", "erase"),
     "backdrop",
     *("unknown_share", "exposure", "teacher_weight", "wrong_bin_rate", "known_lost"),
-    *("min_threshold", "momentum", "gamma"),
+    *("min_threshold", "momentum", "gamma", "memory_balance"),
 )
-_POSITIVE = ("epochs", "batch", "soup", "lr", "layer_decay", "head_steps", "head_epochs", "head_lr")
+_POSITIVE = (
+    *("epochs", "batch", "soup", "lr", "layer_decay", "head_steps", "head_epochs", "head_lr"),
+    *("memory_sharpness", "memory_dim"),
+)
 
 PAPER: Mapping[str, Mapping[str, Any]] = {
     "mobilenet_v2": {

@@ -79,7 +79,7 @@ def export(
             f"{part}: cannot be made: {error.strerror}; name another folder with --out"
         ) from error
     try:
-        model = convert(released, network.size_px)
+        model = convert(released)
         notes = {
             "taxonomy": taxonomy,
             "policy": calibration.policy,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sorter.domain import Prediction, Taxonomy
 from sorter.errors import DataError
 from sorter.vision import evaluate
-from train.calibrate import Calibration, softmax, unknown_score
+from train.calibrate import Calibration, calibrated, unknown_score
 from train.data import UNKNOWN, Corpus
 from train.folds import OutOfFold
 
@@ -39,7 +39,7 @@ def predictions(
 ) -> list[Prediction]:
     """Raw scores as the edge would see them."""
     values: NDArray[np.float64] = np.asarray(scores, np.float64)
-    probabilities = softmax(values[:, :classes] / calibration.temperature)
+    probabilities = calibrated(values, classes, calibration.temperature, calibration.slope)
     strange = unknown_score(values, classes, calibration.unknown)
     return [
         Prediction(tuple(p), float(u)) for p, u in zip(probabilities.tolist(), strange, strict=True)
@@ -69,7 +69,10 @@ def judge(
 
 
 def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dict[str, Any]:
-    """`grouped_folds` over the data's own pictures; `other_sources`, `by_source` over the rest."""
+    """`grouped_folds` over the data's own pictures; `other_sources`, `by_source` over the rest.
+
+    All as the edge runs the networks; `conversion_over_folds` says what INT8 costs against torch.
+    """
     labels = corpus.labels[out.rows]
     roles = np.array([corpus.examples[i].role for i in out.rows])
     sources = np.array([corpus.examples[i].source for i in out.rows])
@@ -79,7 +82,7 @@ def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dic
     taxonomy = corpus.taxonomy
 
     def of(where: NDArray[np.bool_]) -> dict[str, Any]:
-        return judge(out.scores[where], labels[where], taxonomy, calibration)
+        return judge(out.int8[where], labels[where], taxonomy, calibration)
 
     if mine.any():
         result["grouped_folds"] = of(mine | strange)
@@ -97,6 +100,18 @@ def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dic
         for key in ("label_accuracy", "bin_accuracy"):
             values = [v[key] for v in result["by_source"].values()]
             result["other_sources"][f"{key}_mean_of_sources"] = round(float(np.mean(values)), 6)
+    known = labels != UNKNOWN
+    if known.any():
+        whole, small = (
+            float((s[known, : len(taxonomy.items)].argmax(1) == labels[known]).mean())
+            for s in (out.scores, out.int8)
+        )
+        result["conversion_over_folds"] = {
+            "pictures": int(known.sum()),
+            "torch_label_accuracy": round(whole, 6),
+            "int8_label_accuracy": round(small, 6),
+            "int8_drop_points": round(100 * (whole - small), 4),
+        }
     return result
 
 
@@ -106,7 +121,7 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
         name: {k: v for k, v in part.items() if k in KEYS or k.endswith(("_spread", "_of_sources"))}
         for name, part in result.items()
         if isinstance(part, dict) and "label_accuracy" in part
-    }
+    } | {k: v for k, v in result.items() if k == "conversion_over_folds"}
 
 
 def one_line(name: str, part: Mapping[str, Any]) -> str:
@@ -136,6 +151,6 @@ def read_scores(file: Path, classes: int) -> tuple[NDArray[np.float32], NDArray[
         raise DataError(
             f"{file}: holds no out-of-fold scores; name the oof.npz of a run with --folds"
         ) from error
-    if scores.ndim != 2 or scores.shape[1] not in (classes, classes + 1):
+    if scores.ndim != 2 or scores.shape[1] - classes not in (0, 1, 3):
         raise DataError(f"{file}: {scores.shape} scores do not fit {classes} classes; name another")
     return scores, labels

@@ -148,7 +148,7 @@ def predict(
 ) -> NDArray[np.float32]:
     """Scores (rows, outputs) before softmax, one plain pass a picture."""
     network.to(machine.device).eval()
-    parts = [np.zeros((0, network.head.out_features), np.float32)]
+    parts = [np.zeros((0, network.outputs), np.float32)]
     with torch.inference_mode():
         for at in range(0, len(rows), _EVAL_BATCH):
             batch = torch.from_numpy(pixels.take(rows[at : at + _EVAL_BATCH])).to(machine.device)

@@ -27,15 +27,20 @@ NEVER = -2
 
 @dataclass(frozen=True, slots=True)
 class OutOfFold:
-    """Raw scores of held-out pictures and where they stand in the corpus."""
+    """Raw scores of held-out pictures and where they stand in the corpus.
+
+    `int8` are those of the same networks as the edge runs them; `scores` where there is no INT8.
+    """
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
     fold: NDArray[np.int64]
+    int8: NDArray[np.float32]
 
 
-Train = Callable[[NDArray[np.int64], NDArray[np.int64], Path], NDArray[np.float32]]
-"""(rows to train on, rows to predict, folder) → raw scores of the latter."""
+Scores = tuple[NDArray[np.float32], NDArray[np.float32]]
+Train = Callable[[NDArray[np.int64], NDArray[np.int64], Path], Scores]
+"""(rows to train on, rows to predict, folder) → raw scores of the latter, by torch and in INT8."""
 
 
 def assign(corpus: Corpus, config: Config) -> NDArray[np.int64]:
@@ -87,7 +92,7 @@ def run_folds(
     `folds_run` stops after that many folds: fewer pictures are judged, as honestly.
     """
     fold = assign(corpus, config)
-    rows, scores = [], []
+    rows, scores, int8 = [], [], []
     count = int(fold.max()) + 1
     for k in range(min(count, config.folds_run or count)):
         held = np.flatnonzero(fold == k)
@@ -98,18 +103,20 @@ def run_folds(
         if file.is_file():
             with np.load(file, allow_pickle=False) as stored:
                 part = stored["scores"]
+                small = stored["int8"] if "int8" in stored.files else part
         else:
             names = sorted({corpus.examples[i].source for i in held if corpus.examples[i].source})
             say(
                 f"fold {k + 1}/{count}: {len(seen)} to train on, {len(held)} held out"
                 + (f" ({', '.join(names)[:120]})" if names else "")
             )
-            part = train(seen, held, file.parent)
-            write_arrays(file, scores=part)
+            part, small = train(seen, held, file.parent)
+            write_arrays(file, scores=part, int8=small)
         rows.append(held)
         scores.append(part)
+        int8.append(small)
     order = np.concatenate(rows)
-    return OutOfFold(order, np.concatenate(scores), fold[order])
+    return OutOfFold(order, np.concatenate(scores), fold[order], np.concatenate(int8))
 
 
 def held_strange(corpus: Corpus) -> NDArray[np.int64]:
@@ -137,7 +144,8 @@ def save(file: Path, corpus: Corpus, out: OutOfFold) -> None:
     examples = [corpus.examples[i] for i in out.rows]
     write_arrays(
         file,
-        scores=out.scores,
+        scores=out.int8,
+        torch_scores=out.scores,
         fold=out.fold,
         labels=np.array([e.label for e in examples], np.int64),
         digests=np.array([e.digest for e in examples]),

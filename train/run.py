@@ -29,6 +29,7 @@ from train.interrupt import Interrupt
 from train.machine import Machine, amp_name, choose_amp, open_machine
 from train.networks import Network, build
 from train.progress import Log
+from train.quantize import int8_scores
 from train.sampling import even_rows
 from train.siblings import know_siblings
 from train.targets import Teacher
@@ -103,7 +104,7 @@ class _Run:
             self.machine,
             self.stop,
             say,
-            Start(self.start, self.outputs, self.knows_classes),
+            Start(self.start, self.outputs, self.knows_classes, self.memory),
             self.pixels,
             self.eval_pixels,
             self._open_teacher(start),
@@ -136,7 +137,7 @@ class _Run:
         labels = corpus.labels
         if out_of_fold is not None:
             calibration = calibrate(
-                out_of_fold.scores, labels[out_of_fold.rows], self.taxonomy, config
+                out_of_fold.int8, labels[out_of_fold.rows], self.taxonomy, config
             )
         elif paths.oof is not None:
             stored = figures.read_scores(paths.oof, classes)
@@ -192,6 +193,7 @@ class _Run:
         self.knows_classes = bool(found.all())
         self.say(line)
         self.origin = line.removeprefix("start: ")
+        self.memory, network.memory = network.memory, None
         self.start = {k: v.clone() for k, v in network.state_dict().items()}
         self.outputs = outputs
         return network
@@ -215,7 +217,7 @@ class _Run:
 
     def _train_fold(
         self, seen: NDArray[np.int64], held: NDArray[np.int64], folder: Path
-    ) -> NDArray[np.float32]:
+    ) -> folds.Scores:
         folder.mkdir(parents=True, exist_ok=True)
         # The last weights, not the best: the held-out pictures must not choose, nor be looked at.
         network, _ = self.trainer.train(seen, held[:0], folder, select="last")
@@ -226,7 +228,13 @@ class _Run:
             best = scores[known, : len(self.taxonomy.items)].argmax(1)
             right = (best == labels[known]).mean()
             self.say(f"held out: label {right:.2%} of {known.sum()} pictures")
-        return scores
+        if not self.config.int8:
+            return scores, scores
+        # As it will be judged: thresholds that suit torch's scores need not suit INT8's.
+        known = seen[self.corpus.labels[seen] != UNKNOWN]
+        ranges = self.eval_pixels.take(even_rows(self.corpus.labels, known, self.config))
+        pictures = (self.eval_pixels.take(held[i : i + 1])[0] for i in range(len(held)))
+        return scores, int8_scores(network, ranges, pictures, self.config)
 
     def _release(self, network: Network, calibration: Calibration, result: dict[str, Any]) -> None:
         corpus, config = self.corpus, self.config

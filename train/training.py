@@ -25,6 +25,7 @@ from train.fit import Job, fit
 from train.head import fit_head, mix_in
 from train.interrupt import Interrupt
 from train.machine import Machine
+from train.memory import Memory, remember
 from train.networks import Network, build
 from train.sampling import weights
 from train.targets import Teacher, make_targets
@@ -41,6 +42,7 @@ class Start:
     weights: dict[str, Tensor]
     outputs: int
     knows_classes: bool
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Trainer:
     def train(
         self, seen: NDArray[np.int64], val: NDArray[np.int64], folder: Path, *, select: str = ""
     ) -> tuple[Network, list[dict[str, float]]]:
-        """Head stage, then the whole net, from the start weights."""
+        """Head stage, then the whole net, from the start weights; what it remembers comes last."""
         config = replace(self.config, select=select or self.config.select)
         network = build(
             config.network,
@@ -90,11 +92,52 @@ class Trainer:
                 # By the labels alone: what the teacher adds is in the network by now.
                 features = self._train_head(network, fresh, known, None)
                 mix_in(network.head, fresh, features, config.refit)
-        elif self.machine.rank == 0:
+        self._remember(network, seen)
+        if config.stage == "head" and self.machine.rank == 0:
             content = {"model": network.state_dict(), "epoch": 0}
             for name in ("last.pt", "best.pt"):
                 checkpoint.save(folder / name, content)
         return network, history
+
+    def _remember(self, network: Network, seen: NDArray[np.int64]) -> None:
+        """Give `network` its memory, if the recipe or the start weights have one."""
+        # The keys of the start weights fit as long as nothing below the head was changed.
+        old = self.start.memory if self.config.stage == "head" else None
+        if not (self.config.memory_weight or old):
+            return
+        corpus = self.corpus
+        features = self._features(network, seen)[:, 0]
+        new = remember(
+            features,
+            corpus.labels[seen],
+            [corpus.examples[r].group for r in seen],
+            self._weight(seen),
+            len(corpus.taxonomy.items),
+            self.config,
+            like=old,
+        )
+        network.memory = (old.cpu().joined(new) if old else new).to(self.machine.device)
+        self.say(f"memory: {len(network.memory.keys)} photographs")
+
+    def _features(self, network: Network, rows: NDArray[np.int64]) -> Tensor:
+        return read_features(
+            network,
+            self.corpus,
+            self.eval_pixels,
+            rows,
+            self.machine,
+            self.cache,
+            say=self.say,
+        )
+
+    def _weight(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How much each picture counts for a head, 1 on average among the known and the others."""
+        labels, weight = self.corpus.labels[rows], np.ones(len(rows))
+        for kind in (labels != UNKNOWN, labels == UNKNOWN):
+            if kind.any():
+                part = weights([self.corpus.examples[r] for r in rows[kind]], self.config)
+                weight[kind] = part / part.mean()
+        return weight
 
     def _tune(
         self,
@@ -146,25 +189,12 @@ class Trainer:
     ) -> Tensor:
         """Fit `head` to the network's features of `seen`, which come back."""
         config = replace(self.config, label_smoothing=0.0)
-        features = read_features(
-            network,
-            self.corpus,
-            self.eval_pixels,
-            seen,
-            self.machine,
-            self.cache,
-            say=self.say,
-        )
+        features = self._features(network, seen)
         begun = time.monotonic()
         labels = self.corpus.labels[seen]
         taught = teacher.view(seen) if teacher else None
         targets = make_targets(labels, len(self.corpus.taxonomy.items), config, taught)
-        weight = np.ones(len(seen))
-        for kind in (labels != UNKNOWN, labels == UNKNOWN):
-            if kind.any():
-                part = weights([self.corpus.examples[r] for r in seen[kind]], config)
-                weight[kind] = part / part.mean()
-        fit_head(head, features, targets, weight, config)
+        fit_head(head, features, targets, self._weight(seen), config)
         self.say(f"head on cached features: {time.monotonic() - begun:.1f} s")
         return features
 

@@ -13,12 +13,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from train.memory import Memory
+
 
 class Network(nn.Module, ABC):
     """Pictures (N, 3, side, side), as `normalise` leaves them, to scores (N, outputs).
 
     `size_px` is the side the network was made for. `freeze_norm`: batch norm keeps its statistics
-    while training. `plain`: no short cuts, for a converter that takes its own.
+    while training. `plain`: no short cuts, for a converter that takes its own. `memory`, where
+    there is one, adds to what the head says; it is made after training.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -27,6 +30,11 @@ class Network(nn.Module, ABC):
     freeze_norm: bool = False
     plain: bool = False
     head: nn.Linear
+    memory: Memory | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = None
 
     @abstractmethod
     def features(self, pictures: Tensor) -> Tensor:
@@ -38,7 +46,14 @@ class Network(nn.Module, ABC):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Scores (N, outputs), before any softmax."""
-        return cast(Tensor, self.head(self.features(pictures)))
+        features = self.features(pictures)
+        scores = cast(Tensor, self.head(features))
+        return scores if self.memory is None else cast(Tensor, self.memory(features, scores))
+
+    @property
+    def outputs(self) -> int:
+        """How many scores a picture gets."""
+        return self.head.out_features if self.memory is None else self.memory.values.shape[1] + 2
 
     def train(self, mode: bool = True) -> Network:
         """Training mode, with batch norm left alone where it is frozen."""

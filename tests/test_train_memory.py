@@ -1,0 +1,115 @@
+"""A head that remembers photographs: what is near one is like it, and it survives a file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+torch = pytest.importorskip("torch")
+
+from train.calibrate import Calibration  # noqa: E402
+from train.config import Config  # noqa: E402
+from train.data import UNKNOWN  # noqa: E402
+from train.figures import predictions  # noqa: E402
+from train.ir import Released  # noqa: E402
+from train.memory import PREFIX, Memory, from_tensors, remember  # noqa: E402
+from train.networks import build  # noqa: E402
+
+CONFIG = replace(Config(), memory_weight=1.0, memory_dim=4, memory_balance=0.5)
+
+
+def _corners() -> tuple[Any, NDArray[np.int64]]:
+    """Four directions in four dimensions, opposite ones of one class: no plane parts them."""
+    at = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]])
+    return at, np.array([0, 0, 1, 1])
+
+
+def _made(weight: float = 1.0) -> Memory:
+    at, labels = _corners()
+    strange = torch.tensor([[1.0, 0, 0, 1]])
+    return remember(
+        torch.cat([at, strange]),
+        np.append(labels, UNKNOWN),
+        list("abcde"),
+        np.ones(5),
+        2,
+        replace(CONFIG, memory_weight=weight),
+    )
+
+
+def test_what_no_plane_parts_is_told_by_what_is_near() -> None:
+    at, labels = _corners()
+    seen = at * 3.0 + 0.1  # another length and a little off: only the direction counts
+    scores = _made()(seen, torch.zeros(4, 2))
+    assert scores.shape == (4, 5)
+    assert (scores[:, :2].argmax(1).numpy() == labels).all()
+    assert (scores[:, 2] == 0).all(), "a head without a score of strangeness has 0"
+    unchanged = _made(weight=0.0)(seen, torch.tensor([[0.5, 0.25, 7.0]]).repeat(4, 1))
+    assert torch.equal(unchanged[:, :3], torch.tensor([[0.5, 0.25, 7.0]]).repeat(4, 1))
+
+
+def test_what_is_near_no_class_is_evidence_for_none() -> None:
+    at, _ = _corners()
+    memory = _made()
+    scores = memory(torch.cat([at, torch.tensor([[1.0, 0, 0, 1]])]), torch.zeros(5, 2))
+    any_class, none = scores[:, 3], scores[:, 4]
+    assert (any_class[:4] > none[:4]).all() and any_class[4] < none[4]
+
+
+def test_a_photograph_is_one_key_however_many_pictures_it_has() -> None:
+    at, labels = _corners()
+    memory = remember(
+        at.repeat(4, 1), np.tile(labels, 4), list("abcd") * 4, np.full(16, 0.25), 2, CONFIG
+    )
+    assert len(memory.keys) == 4
+    assert torch.allclose(memory.values.sum(1), torch.ones(4))
+    heavier = remember(at, labels, list("abcd"), np.array([4.0, 1, 1, 1]), 2, CONFIG)
+    assert sorted(heavier.values.sum(1).tolist()) == [1, 1, 1, 2], "softened by memory_balance"
+
+
+def test_a_state_dict_gives_it_back_and_new_keys_join_in_its_space() -> None:
+    at, labels = _corners()
+    memory = _made()
+    tensors = {PREFIX + k: v for k, v in memory.state_dict().items()}
+    again = from_tensors({**tensors, "head.weight": torch.zeros(2, 4)})
+    assert again is not None
+    wanted = memory(at, torch.zeros(4, 2))
+    assert torch.equal(again(at, torch.zeros(4, 2)), wanted)
+    more = remember(-at, labels, list("pqrs"), np.ones(4), 2, CONFIG, like=again)
+    both = again.joined(more)
+    assert len(both.keys) == 9
+    assert torch.allclose(both(at, torch.zeros(4, 2)), wanted, atol=1e-4), "far keys say nothing"
+    assert from_tensors({"head.weight": torch.zeros(2, 4)}) is None
+    with pytest.raises(ValueError, match="basis"):
+        from_tensors({k: v for k, v in tensors.items() if not k.endswith("basis")})
+    with pytest.raises(ValueError, match="do not fit"):
+        from_tensors({**tensors, PREFIX + "values": torch.zeros(3, 3)})
+
+
+def test_the_released_graph_says_what_the_figures_are_of() -> None:
+    torch.manual_seed(0)
+    network = build("cnn", 3, size_px=32).eval()
+    width = network.head.in_features
+    network.memory = remember(
+        torch.rand(8, width),
+        np.array([0, 1, 0, 1, 0, 1, UNKNOWN, UNKNOWN]),
+        list("abcdefgh"),
+        np.ones(8),
+        2,
+        replace(CONFIG, memory_dim=6),
+    )
+    calibration = Calibration(
+        1.7, (0.5, 0.5), 0.5, (0.3, 0.2, -0.1, 0.4, -0.3, 0.2), (0.4, 0.1, -0.05, 0.3)
+    )
+    pictures = torch.randint(0, 255, (5, 32, 32, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        chances, strange = Released(network, 2, calibration)(pictures)
+        scores = network(network.normalise(pictures.permute(0, 3, 1, 2))).numpy()
+    assert scores.shape == (5, network.outputs) == (5, 5)
+    for row, expected in enumerate(predictions(scores, 2, calibration)):
+        assert chances[row].tolist() == pytest.approx(expected.probabilities, abs=1e-5)
+        assert float(strange[row]) == pytest.approx(expected.unknown, abs=1e-5)

@@ -1,0 +1,127 @@
+"""What the head remembers of single photographs, beside one direction a class.
+
+A linear head sees a class as one side of a plane. A new object is often like one of the
+photographs that were learnt from and unlike their mean, so the features of those are kept as keys:
+a kernel sum over them is evidence for each class, and for none of them. A key-value cache as in
+Tip-Adapter (Zhang et al., 2022), with its logarithm taken, as of a density. Owns the keys and the
+sum; must not open pictures or train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  # torch's own convention
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from train.config import Config
+from train.data import UNKNOWN
+
+PREFIX = "memory."
+"""Before the names of its tensors in a network's state dict."""
+
+_FLOOR = 1e-12
+"""Keeps the logarithm finite where no key is near; far below what an ordinary picture finds."""
+
+
+class Memory(nn.Module):
+    """Keys on the unit sphere of features, their classes, and how their sum counts.
+
+    `basis` (F, D) takes unit features to the keys' space; `keys` (K, D); `values` (K, C + 1) holds
+    a key's weight in the column of its class, the last for pictures of no class; `settings` (2,)
+    are the kernel's sharpness and the weight of the evidence beside the linear scores.
+    """
+
+    basis: Tensor
+    keys: Tensor
+    values: Tensor
+    settings: Tensor
+
+    def __init__(self, basis: Tensor, keys: Tensor, values: Tensor, settings: Tensor) -> None:
+        super().__init__()
+        tensors = {"basis": basis, "keys": keys, "values": values, "settings": settings}
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor.detach().float().contiguous())
+
+    def forward(self, features: Tensor, scores: Tensor) -> Tensor:
+        """Linear scores (N, C) or (N, C + 1) → (N, C + 3).
+
+        The classes' with their evidence, the head's own of strangeness (0 where it has none), and
+        the evidence for any class and for none.
+        """
+        classes = self.values.shape[1] - 1
+        unit = F.normalize(features, dim=1)
+        near = torch.exp((unit @ self.basis @ self.keys.T - 1.0) * self.settings[0])
+        found = near @ self.values
+        evidence = torch.log(found + _FLOOR)
+        any_class = torch.log(found[:, :classes].sum(1, keepdim=True) + _FLOOR)
+        own = scores[:, classes:] if scores.shape[1] > classes else torch.zeros_like(any_class)
+        inside = scores[:, :classes] + evidence[:, :classes] * self.settings[1]
+        return torch.cat([inside, own, any_class, evidence[:, classes:]], 1)
+
+    def joined(self, other: Memory) -> Memory:
+        """The keys of both, which lie in the same space; `self` says how they count."""
+        return Memory(
+            self.basis,
+            torch.cat([self.keys, other.keys]),
+            torch.cat([self.values, other.values]),
+            self.settings,
+        )
+
+
+def remember(
+    features: Tensor,
+    labels: NDArray[np.int64],
+    groups: Sequence[str],
+    weight: NDArray[np.float64],
+    classes: int,
+    config: Config,
+    *,
+    like: Memory | None = None,
+) -> Memory:
+    """A key for each photograph group: the mean of its pictures' unit `features` (N, F).
+
+    `labels` (N,) holds `UNKNOWN` for pictures of no class; `weight` (N,) is how much each counts,
+    softened by `memory_balance`. With `like`, keys are made in its space.
+    """
+    unit = F.normalize(features.float(), dim=1)
+    # Not centred: the kernel is of the angle between features, which the basis has to keep.
+    basis = like.basis.cpu() if like is not None else _basis(unit, config.memory_dim)
+    names = [f"{label} {group}" for label, group in zip(labels, groups, strict=True)]
+    first, place = np.unique(names, return_index=True, return_inverse=True)[1:]
+    where = torch.from_numpy(place)
+    keys = torch.zeros(len(first), unit.shape[1]).index_add_(0, where, unit)
+    keys = F.normalize(keys, dim=1) @ basis
+    mass = torch.zeros(len(first)).index_add_(0, where, torch.from_numpy(weight).float())
+    label = torch.from_numpy(labels[first])
+    column = torch.where(label == UNKNOWN, classes, label)
+    values = torch.zeros(len(first), classes + 1)
+    values[torch.arange(len(first)), column] = mass**config.memory_balance
+    settings = torch.tensor([config.memory_sharpness, config.memory_weight])
+    return Memory(basis, keys, values, settings)
+
+
+def from_tensors(tensors: Mapping[str, Tensor]) -> Memory | None:
+    """The memory in a state dict, None where it has none. Raises ValueError for a broken one."""
+    if not any(name.startswith(PREFIX) for name in tensors):
+        return None
+    names = ("basis", "keys", "values", "settings")
+    try:
+        basis, keys, values, settings = (tensors[PREFIX + name] for name in names)
+    except KeyError as error:
+        raise ValueError(f"a memory without {error}") from error
+    fits = basis.dim() == keys.dim() == values.dim() == 2 and settings.shape == (2,)
+    if not fits or basis.shape[1] != keys.shape[1] or len(keys) != len(values):
+        raise ValueError("a memory whose parts do not fit")
+    return Memory(basis, keys, values, settings)
+
+
+def _basis(unit: Tensor, dim: int) -> Tensor:
+    """(F, D): the directions that keep most of all angles."""
+    squares = (unit.T @ unit).double()
+    vectors = torch.linalg.eigh(squares).eigenvectors  # by rising eigenvalue
+    return cast(Tensor, vectors[:, -min(dim, len(unit), len(squares)) :].flip(1).float())
