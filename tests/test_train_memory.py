@@ -67,6 +67,8 @@ def test_a_photograph_is_one_key_however_many_pictures_it_has() -> None:
     )
     assert len(memory.keys) == 4
     assert torch.allclose(memory.values.sum(1), torch.ones(4))
+    for tensor in (memory.basis, memory.keys, memory.values):
+        assert torch.equal(tensor, tensor.half().float()), "half precision keeps all of it"
     heavier = remember(at, labels, list("abcd"), np.array([4.0, 1, 1, 1]), 2, CONFIG)
     assert sorted(heavier.values.sum(1).tolist()) == [1, 1, 1, 2], "softened by memory_balance"
 

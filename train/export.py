@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sorter.domain import Taxonomy
 from sorter.errors import ExportError, FolderError
@@ -27,6 +28,7 @@ from train import checkpoint
 from train.calibrate import Calibration, to_json
 from train.config import Config, to_dict
 from train.ir import Released, convert, save_ir
+from train.memory import PREFIX
 from train.networks import Network
 from train.quantize import post_training, with_accuracy_control
 
@@ -220,9 +222,15 @@ def save_checkpoint(
             "taxonomy": json.dumps(taxonomy_to_dict(taxonomy), ensure_ascii=False),
             "calibration": to_json(calibration),
             "card": json.dumps(dict(card), ensure_ascii=False),
-            "model": {k: v.contiguous() for k, v in network.state_dict().items()},
+            "model": {k: _stored(k, v) for k, v in network.state_dict().items()},
         },
     )
+
+
+def _stored(name: str, tensor: Tensor) -> Tensor:
+    """As a file keeps it: of a memory no more than `remember` left in it."""
+    half = name.startswith(PREFIX) and not name.endswith("settings")
+    return (tensor.half() if half else tensor).contiguous()
 
 
 def _put(part: Path, folder: Path) -> None:

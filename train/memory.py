@@ -102,7 +102,8 @@ def remember(
     values = torch.zeros(len(first), classes + 1)
     values[torch.arange(len(first)), column] = mass**config.memory_balance
     settings = torch.tensor([config.memory_sharpness, config.memory_weight])
-    return Memory(basis, keys, values, settings)
+    # What is stored in half precision is what was judged.
+    return Memory(basis.half(), keys.half(), values.half(), settings)
 
 
 def from_tensors(tensors: Mapping[str, Tensor]) -> Memory | None:
