@@ -84,6 +84,9 @@ def test_a_state_dict_gives_it_back_and_new_keys_join_in_its_space() -> None:
     more = remember(-at, labels, list("pqrs"), np.ones(4), 2, CONFIG, like=again)
     both = again.joined(more)
     assert len(both.keys) == 9
+    assert len(again.joined(memory).keys) == 5, "nothing comes twice"
+    other = remember(at, 1 - labels, list("pqrs"), np.ones(4), 2, CONFIG, like=again)
+    assert len(again.joined(other).keys) == 9, "but for a correction"
     assert torch.allclose(both(at, torch.zeros(4, 2)), wanted, atol=1e-4), "far keys say nothing"
     assert from_tensors({"head.weight": torch.zeros(2, 4)}) is None
     with pytest.raises(ValueError, match="basis"):

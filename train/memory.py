@@ -28,6 +28,10 @@ _FLOOR = 1e-12
 """Keeps the logarithm finite where no key is near; far below what an ordinary picture finds."""
 
 
+_SAME = 0.98
+"""The cosine of two keys from which on they are one photograph."""
+
+
 class Memory(nn.Module):
     """Keys on the unit sphere of features, their classes, and how their sum counts.
 
@@ -64,11 +68,17 @@ class Memory(nn.Module):
         return torch.cat([inside, own, any_class, evidence[:, classes:]], 1)
 
     def joined(self, other: Memory) -> Memory:
-        """The keys of both, which lie in the same space; `self` says how they count."""
+        """The keys of both, which lie in the same space; `self` says how they count.
+
+        What `self` has in the same class already does not come twice.
+        """
+        near = F.normalize(other.keys, dim=1) @ F.normalize(self.keys, dim=1).T
+        alike = other.values.argmax(1)[:, None] == self.values.argmax(1)
+        fresh = ~((near > _SAME) & alike).any(1)
         return Memory(
             self.basis,
-            torch.cat([self.keys, other.keys]),
-            torch.cat([self.values, other.values]),
+            torch.cat([self.keys, other.keys[fresh]]),
+            torch.cat([self.values, other.values[fresh]]),
             self.settings,
         )
 
