@@ -77,7 +77,7 @@ def test_a_state_dict_gives_it_back_and_new_keys_join_in_its_space() -> None:
     at, labels = _corners()
     memory = _made()
     tensors = {PREFIX + k: v for k, v in memory.state_dict().items()}
-    again = from_tensors({**tensors, "head.weight": torch.zeros(2, 4)})
+    again = from_tensors({**tensors, "head.weight": torch.zeros(2, 4)}, features=4, classes=2)
     assert again is not None
     wanted = memory(at, torch.zeros(4, 2))
     assert torch.equal(again(at, torch.zeros(4, 2)), wanted)
@@ -88,11 +88,23 @@ def test_a_state_dict_gives_it_back_and_new_keys_join_in_its_space() -> None:
     other = remember(at, 1 - labels, list("pqrs"), np.ones(4), 2, CONFIG, like=again)
     assert len(again.joined(other).keys) == 9, "but for a correction"
     assert torch.allclose(both(at, torch.zeros(4, 2)), wanted, atol=1e-4), "far keys say nothing"
-    assert from_tensors({"head.weight": torch.zeros(2, 4)}) is None
+    assert from_tensors({"head.weight": torch.zeros(2, 4)}, features=4, classes=2) is None
     with pytest.raises(ValueError, match="basis"):
-        from_tensors({k: v for k, v in tensors.items() if not k.endswith("basis")})
-    with pytest.raises(ValueError, match="do not fit"):
-        from_tensors({**tensors, PREFIX + "values": torch.zeros(3, 3)})
+        less = {k: v for k, v in tensors.items() if not k.endswith("basis")}
+        from_tensors(less, features=4, classes=2)
+    for name, wrong in (
+        ("values", (3, 3)),
+        ("settings", ()),
+        ("basis", ()),
+        ("keys", ()),
+        ("keys", (5, 3)),
+    ):
+        with pytest.raises(ValueError, match="do not fit"):
+            broken = {**tensors, PREFIX + name: torch.zeros(wrong)}
+            from_tensors(broken, features=4, classes=2)
+    for features, classes in ((5, 2), (4, 3)):
+        with pytest.raises(ValueError, match="do not fit"):
+            from_tensors(tensors, features=features, classes=classes)
 
 
 def test_the_released_graph_says_what_the_figures_are_of() -> None:

@@ -141,7 +141,9 @@ def fill(network: Network, weights: Weights, codes: Sequence[str] = ()) -> str:
     network.load_state_dict({**own, **chosen})
     if not missing and list(weights.codes) == list(codes) and not lost:
         try:
-            network.memory = from_tensors(tensors)
+            network.memory = from_tensors(
+                tensors, features=network.head.in_features, classes=len(codes)
+            )
         except ValueError as error:
             raise ModelError(f"these weights have {error}; name others, or --init none") from error
     return lost

@@ -116,8 +116,10 @@ def remember(
     return Memory(basis.half(), keys.half(), values.half(), settings)
 
 
-def from_tensors(tensors: Mapping[str, Tensor]) -> Memory | None:
-    """The memory in a state dict, None where it has none. Raises ValueError for a broken one."""
+def from_tensors(tensors: Mapping[str, Tensor], *, features: int, classes: int) -> Memory | None:
+    """The memory in a state dict, None where it has none. Raises ValueError for one that is broken
+    or of another network.
+    """
     if not any(name.startswith(PREFIX) for name in tensors):
         return None
     names = ("basis", "keys", "values", "settings")
@@ -125,9 +127,10 @@ def from_tensors(tensors: Mapping[str, Tensor]) -> Memory | None:
         basis, keys, values, settings = (tensors[PREFIX + name] for name in names)
     except KeyError as error:
         raise ValueError(f"a memory without {error}") from error
-    fits = basis.dim() == keys.dim() == values.dim() == 2 and settings.shape == (2,)
-    if not fits or basis.shape[1] != keys.shape[1] or len(keys) != len(values):
-        raise ValueError("a memory whose parts do not fit")
+    shapes = tuple(basis.shape), tuple(keys.shape), tuple(values.shape), tuple(settings.shape)
+    count, dim = keys.shape if keys.dim() == 2 else (0, 0)
+    if shapes != ((features, dim), (count, dim), (count, classes + 1), (2,)):
+        raise ValueError(f"a memory whose parts do not fit: {shapes}")
     return Memory(basis, keys, values, settings)
 
 

@@ -147,7 +147,9 @@ def _open_network(content: Mapping[str, Any], classes: int) -> Network:
         raise ValueError(f"{outputs} scores for {classes} classes")
     pool = json.loads(content["config"])["pool"]
     network = build(content["network"], outputs, size_px=size_px, pool=pool)
-    network.memory = from_tensors(content["model"])
+    network.memory = from_tensors(
+        content["model"], features=network.head.in_features, classes=classes
+    )
     network.load_state_dict(content["model"])
     return network
 
