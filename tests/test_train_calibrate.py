@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,17 @@ def test_unknown_score_tells_strange_from_known(tmp_path: Path) -> None:
     assert (values[:600] > result.unknown_threshold).mean() == pytest.approx(0.05, abs=0.01)
     assert (values[600:] > result.unknown_threshold).mean() > 0.9
     assert from_json(to_json(result)) == result
+
+
+def test_a_calibration_from_before_there_was_a_memory_is_read() -> None:
+    old = {"temperature": 1.5, "bin_thresholds": [0.5, 0.6], "unknown_threshold": 0.7}
+    result = from_json(json.dumps({**old, "unknown": [0.1, 0.2, 0.3, 0.4]}))
+    assert result.unknown == (0.1, 0.2, 0.3, 0.4, 0.0, 0.0)
+    scores = np.array([[3.0, 0.0, 0.0]])
+    assert np.allclose(calibrated(scores, 3, 1.5, result.slope), softmax(scores / 1.5))
+    for wrong in ({"unknown": [0.1] * 5}, {"unknown": [0.1] * 6, "slope": [0.1]}):
+        with pytest.raises(ValueError, match="weights"):
+            from_json(json.dumps({**old, **wrong}))
 
 
 def test_without_strange_pictures_low_energy_is_strange(tmp_path: Path) -> None:

@@ -165,6 +165,30 @@ def test_a_run_is_never_overwritten_nor_put_among_the_pictures(place: Path) -> N
         train(out=place / "data" / "run", **common)
 
 
+def test_a_refreshed_head_keeps_its_memory(place: Path, tmp_path: Path) -> None:
+    """Also without pictures of no class, and whatever the recipe says of a memory."""
+    start = place / "run" / "bundle" / "checkpoint.pt"
+    train(
+        data=place / "data",
+        taxonomy=place / "shapes.toml",
+        out=tmp_path / "run",
+        cache=place / "cache",
+        settings={
+            **{k: SMALL[k] for k in ("network", "size_px", "max_drop", "calibration_size")},
+            "init": str(start),
+            "stage": "head",
+            "memory_weight": 0.0,
+        },
+    )
+    before = torch.load(start, weights_only=True)["model"]
+    after = torch.load(tmp_path / "run" / "final.pt", weights_only=True)["model"]
+    assert torch.equal(before["memory.settings"], after["memory.settings"])
+    known = after["memory.values"][:, :3].sum(1) > 0
+    assert 30 <= known.sum() <= 40, "36 photographs, each remembered once, and none of val"
+    card = json.loads((tmp_path / "run" / "bundle" / "card.json").read_text())
+    assert card["memory"]["weight"] == 0.5
+
+
 def test_folds_give_thresholds_and_an_error_bar(place: Path, tmp_path: Path) -> None:
     settings = {**SMALL, "stage": "head", "folds": 2, "int8": True, "int8_skip": 1}
     result = train(

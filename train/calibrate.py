@@ -152,16 +152,18 @@ def softmax(scores: Array) -> Array:
 def from_json(text: str) -> Calibration:
     """Read what `to_json` wrote."""
     document = json.loads(text)
-    # Checkpoints from before there was a memory have four.
-    unknown = [*map(float, document["unknown"]), 0.0, 0.0][:UNKNOWN_WEIGHTS]
-    if len(unknown) != UNKNOWN_WEIGHTS:
-        raise ValueError(f"{len(document['unknown'])} weights of the out-of-distribution score")
+    unknown = [float(w) for w in document["unknown"]]
+    slope = [float(w) for w in document.get("slope", (0.0,) * SLOPE_WEIGHTS)]
+    if len(unknown) == 4:  # checkpoints from before there was a memory
+        unknown += [0.0, 0.0]
+    if (len(unknown), len(slope)) != (UNKNOWN_WEIGHTS, SLOPE_WEIGHTS):
+        raise ValueError(f"a calibration of {len(unknown)} and {len(slope)} weights")
     return Calibration(
         float(document["temperature"]),
         tuple(float(t) for t in document["bin_thresholds"]),
         float(document["unknown_threshold"]),
         tuple(unknown),
-        tuple(float(s) for s in document.get("slope", (0.0,) * SLOPE_WEIGHTS)),
+        tuple(slope),
     )
 
 
@@ -199,7 +201,8 @@ def _fit_slope(
     w, ridge = np.zeros(SLOPE_WEIGHTS), _DOUBT / len(labels)
 
     def scale(w: Array) -> Array:
-        heat = start * np.exp(np.clip(x @ w, -MAX_OFFSET, MAX_OFFSET))
+        offset = np.clip(x[:, 1:] @ w[1:], -MAX_OFFSET, MAX_OFFSET)
+        heat = start * np.exp(w[0] + offset)
         return cast(Array, inside / heat[:, None])
 
     def cost(w: Array) -> float:

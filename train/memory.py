@@ -18,13 +18,14 @@ import torch.nn.functional as F  # noqa: N812  # torch's own convention
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sorter.errors import ModelError
 from train.config import Config
 from train.data import UNKNOWN
 
 PREFIX = "memory."
 """Before the names of its tensors in a network's state dict."""
 
-_FLOOR = 1e-12
+_FLOOR = 1e-15
 """Keeps the logarithm finite where no key is near; far below what an ordinary picture finds."""
 
 
@@ -36,8 +37,9 @@ class Memory(nn.Module):
     """Keys on the unit sphere of features, their classes, and how their sum counts.
 
     `basis` (F, D) takes unit features to the keys' space; `keys` (K, D); `values` (K, C + 1) holds
-    a key's weight in the column of its class, the last for pictures of no class; `settings` (2,)
-    are the kernel's sharpness and the weight of the evidence beside the linear scores.
+    a key's weight in the column of its class, the last for pictures of no class: evidence is a
+    mean over them, so that more keys alone do not make a picture look more familiar. `settings`
+    (2,) are the kernel's sharpness and the weight of the evidence beside the linear scores.
     """
 
     basis: Tensor
@@ -58,14 +60,33 @@ class Memory(nn.Module):
         the evidence for any class and for none.
         """
         classes = self.values.shape[1] - 1
-        unit = F.normalize(features, dim=1)
-        near = torch.exp((unit @ self.basis @ self.keys.T - 1.0) * self.settings[0])
-        found = near @ self.values
+        unit = F.normalize(features, dim=1) @ self.basis
+        # The cosine, as a product of what differs from the mean key, and the rest: all features
+        # have most of their length in common, and eight bits would go to that.
+        middle = self.keys.mean(0)
+        cosine = (unit - middle) @ (self.keys - middle).T
+        cosine = cosine + (self.keys @ middle) + (unit @ middle - middle @ middle)[:, None]
+        near = torch.exp((cosine - 1.0) * self.settings[0])
+        known, strange = self.values[:, :classes], self.values[:, classes:]
+        mass = torch.cat([known.sum().expand(classes), strange.sum()[None]])
+        found = near @ (self.values / mass.clamp_min(1e-6))
         evidence = torch.log(found + _FLOOR)
         any_class = torch.log(found[:, :classes].sum(1, keepdim=True) + _FLOOR)
         own = scores[:, classes:] if scores.shape[1] > classes else torch.zeros_like(any_class)
         inside = scores[:, :classes] + evidence[:, :classes] * self.settings[1]
         return torch.cat([inside, own, any_class, evidence[:, classes:]], 1)
+
+    def without(self, features: Tensor) -> Memory:
+        """The memory less every key that is a photograph of one of `features` (N, F)."""
+        unit = F.normalize(F.normalize(features.float(), dim=1) @ self.basis, dim=1)
+        near = unit @ F.normalize(self.keys, dim=1).T
+        kept = ~(near > _SAME).any(0)
+        return Memory(self.basis, self.keys[kept], self.values[kept], self.settings)
+
+    def ordered(self, columns: Sequence[int]) -> Memory:
+        """The same for classes in another order: the new class c was class `columns[c]`."""
+        order = [*columns, self.values.shape[1] - 1]
+        return Memory(self.basis, self.keys, self.values[:, order], self.settings)
 
     def joined(self, other: Memory) -> Memory:
         """The keys of both, which lie in the same space; `self` says how they count.
@@ -96,8 +117,13 @@ def remember(
     """A key for each photograph group: the mean of its pictures' unit `features` (N, F).
 
     `labels` (N,) holds `UNKNOWN` for pictures of no class; `weight` (N,) is how much each counts,
-    softened by `memory_balance`. With `like`, keys are made in its space.
+    softened by `memory_balance`. With `like`, keys are made in its space. Raises ModelError for
+    features that are no numbers.
     """
+    if not torch.isfinite(features).all():
+        raise ModelError(
+            "the training diverged: the network gives no numbers any more; lower --lr, or --amp off"
+        )
     unit = F.normalize(features.float(), dim=1)
     # Not centred: the kernel is of the angle between features, which the basis has to keep.
     basis = like.basis.cpu() if like is not None else _basis(unit, config.memory_dim)
@@ -131,6 +157,12 @@ def from_tensors(tensors: Mapping[str, Tensor], *, features: int, classes: int) 
     count, dim = keys.shape if keys.dim() == 2 else (0, 0)
     if shapes != ((features, dim), (count, dim), (count, classes + 1), (2,)):
         raise ValueError(f"a memory whose parts do not fit: {shapes}")
+    for tensor in (basis, keys, values, settings):
+        numbers = tensor.layout == torch.strided and tensor.is_floating_point()
+        if not numbers or not torch.isfinite(tensor).all():
+            raise ValueError("a memory that does not hold numbers")
+    if (values < 0).any():
+        raise ValueError("a memory with keys that count less than nothing")
     return Memory(basis, keys, values, settings)
 
 

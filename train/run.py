@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sorter.domain import Taxonomy
+from sorter.errors import DataError
 from train import figures, folds, plots
 from train.calibrate import Calibration, calibrate, to_json
 from train.card import describe_run, make_card
@@ -115,7 +116,14 @@ class _Run:
 
         out_of_fold = None
         if config.folds or config.leave_one_source_out:
-            out_of_fold = folds.run_folds(corpus, config, paths.out, self._train_fold, say=say)
+            out_of_fold = folds.run_folds(
+                corpus,
+                config,
+                paths.out,
+                self._train_fold,
+                say=say,
+                keep=self.machine.rank == 0,
+            )
             if self.machine.rank == 0:
                 folds.save(paths.out / "oof.npz", corpus, out_of_fold)
 
@@ -140,8 +148,14 @@ class _Run:
                 out_of_fold.int8, labels[out_of_fold.rows], self.taxonomy, config
             )
         elif paths.oof is not None:
-            stored = figures.read_scores(paths.oof, classes)
-            calibration = calibrate(*stored, self.taxonomy, config)
+            stored, truth = figures.read_scores(paths.oof, classes)
+            if stored.shape[1] != network.outputs:
+                raise DataError(
+                    f"{paths.oof}: {stored.shape[1]} scores a picture, and this network gives "
+                    f"{network.outputs}; name the oof.npz of a run with the same memory_weight and "
+                    "with --unknown as here"
+                )
+            calibration = calibrate(stored, truth, self.taxonomy, config)
         else:
             say(
                 "warning: temperature and thresholds come from the validation split, which may "
@@ -166,7 +180,7 @@ class _Run:
         """What this run is goes into config.json; one that goes on must be the same."""
         out, config = self.paths.out, self.config
         before = read_run(out) if self.resume else {}
-        document = describe_run(self.paths.sources, config, self.corpus, start)
+        document = describe_run(self.paths.sources, config, self.corpus, start, self.memory)
         refuse_other(out, before, document["run_digest"])
         kept = before.get("amp", {}).get(self.machine.device.type, "")
         self.machine = choose_amp(self.machine, start, config, kept=kept, say=self.say)
@@ -228,7 +242,7 @@ class _Run:
             best = scores[known, : len(self.taxonomy.items)].argmax(1)
             right = (best == labels[known]).mean()
             self.say(f"held out: label {right:.2%} of {known.sum()} pictures")
-        if not self.config.int8:
+        if not self.config.int8 or self.machine.rank:
             return scores, scores
         # As it will be judged: thresholds that suit torch's scores need not suit INT8's.
         known = seen[self.corpus.labels[seen] != UNKNOWN]
@@ -247,7 +261,7 @@ class _Run:
             corpus.labels[rows],
             self.eval_pixels.take(even_rows(corpus.labels, ranged, config)),
         )
-        card = make_card(corpus, config, self.origin, result)
+        card = make_card(corpus, config, self.origin, result, network.memory)
         final = self.paths.out / "final.pt"
         save_checkpoint(final, network, calibration, self.taxonomy, config, card)
         result["conversion"] = export(

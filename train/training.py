@@ -101,11 +101,23 @@ class Trainer:
 
     def _remember(self, network: Network, seen: NDArray[np.int64]) -> None:
         """Give `network` its memory, if the recipe or the start weights have one."""
-        # The keys of the start weights fit as long as nothing below the head was changed.
-        old = self.start.memory if self.config.stage == "head" else None
+        corpus, old = self.corpus, self.start.memory
+        if old and self.config.stage != "head":
+            # Keys fit as long as nothing below the head was changed.
+            old = None
+            if not self.config.memory_weight:
+                self.say(
+                    "warning: the memory of the start weights is left out: a tuned network sees "
+                    "otherwise; give it a new one with --set memory_weight=0.5"
+                )
         if not (self.config.memory_weight or old):
             return
-        corpus = self.corpus
+        if old:
+            # What is judged must not be remembered from an earlier training.
+            held = np.setdiff1d(corpus.rows("train", "val", "extra", "unknown"), seen)
+            old = old.cpu()
+            if len(held):
+                old = old.without(self._features(network, held)[:, 0])
         features = self._features(network, seen)[:, 0]
         new = remember(
             features,
@@ -116,7 +128,7 @@ class Trainer:
             self.config,
             like=old,
         )
-        network.memory = (old.cpu().joined(new) if old else new).to(self.machine.device)
+        network.memory = (old.joined(new) if old else new).to(self.machine.device)
         self.say(f"memory: {len(network.memory.keys)} photographs")
 
     def _features(self, network: Network, rows: NDArray[np.int64]) -> Tensor:

@@ -241,45 +241,43 @@ def _in_order(
 ) -> Generator[R | T, None, None]:
     """Run `work` on `workers` threads; results in the order of `items`, at most a window ahead.
 
-    A worker gets up to `together` items at once. While workers have nothing to do, none waits for
-    others to join it.
+    A worker gets `together` pictures at once. What is no picture waits among them for its place.
     """
-    window = max(1, WINDOW // together) * workers
     pool = ThreadPoolExecutor(workers, thread_name_prefix="sorter-batch")
-    waiting: deque[Future[Sequence[R]] | T] = deque()
-    gathered: list[Path | Frame] = []
+    waiting: deque[tuple[list[Path | Frame | T], Future[Sequence[R]]]] = deque()
+    gathered: list[Path | Frame | T] = []
+    sources: list[Path | Frame] = []
+    begun = 0
 
     def begin() -> None:
-        if gathered:
-            waiting.append(pool.submit(work, tuple(gathered)))
-            gathered.clear()
+        nonlocal gathered, sources, begun
+        begun += len(gathered)
+        waiting.append((gathered, pool.submit(work, sources)))
+        gathered, sources = [], []
 
     def oldest() -> Iterator[R | T]:
-        first = waiting.popleft()
-        if isinstance(first, Future):
-            yield from first.result()
-        else:
-            yield first
+        nonlocal begun
+        entries, future = waiting.popleft()
+        begun -= len(entries)
+        results = iter(future.result())
+        for entry in entries:
+            yield next(results) if isinstance(entry, Path | Frame) else entry
 
     try:
         for item in items:
+            gathered.append(item)
             if isinstance(item, Path | Frame):
-                gathered.append(item)
-                if len(gathered) >= together or len(waiting) < workers:
-                    begin()
-            else:
-                begin()
-                waiting.append(item)
+                sources.append(item)
+            if len(sources) < together and len(gathered) < WINDOW:
+                continue
+            begin()
             # Give back what is ready; wait only once the window is full.
-            while waiting and (len(waiting) >= window or _is_ready(waiting[0])):
+            while waiting and (begun >= WINDOW * workers or waiting[0][1].done()):
                 yield from oldest()
-        begin()
+        if gathered:
+            begin()
         while waiting:
             yield from oldest()
     finally:
         # Also where the caller stops early: what is begun ends, what is not begun never does.
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _is_ready(entry: object) -> bool:
-    return entry.done() if isinstance(entry, Future) else True
