@@ -183,8 +183,9 @@ def test_a_refreshed_head_keeps_its_memory(place: Path, tmp_path: Path) -> None:
     before = torch.load(start, weights_only=True)["model"]
     after = torch.load(tmp_path / "run" / "final.pt", weights_only=True)["model"]
     assert torch.equal(before["memory.settings"], after["memory.settings"])
-    known = after["memory.values"][:, :3].sum(1) > 0
-    assert 30 <= known.sum() <= 40, "36 photographs, each remembered once, and none of val"
+    mass = after["memory.values"].sum(0)
+    assert (mass > 0).all(), "every class, and the strange ones, of which this run has none"
+    assert len(after["memory.keys"]) <= 36 + len(before["memory.keys"])
     card = json.loads((tmp_path / "run" / "bundle" / "card.json").read_text())
     assert card["memory"]["weight"] == 0.5
 
