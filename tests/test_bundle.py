@@ -100,7 +100,7 @@ def test_the_released_bundle_opens_and_says_what_it_is() -> None:
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     assert {"data_digest", "recipe", "seed", "versions", "figures"} <= set(card)
     size = sum(f.stat().st_size for f in folder.iterdir())
-    assert size < 20_000_000
+    assert size < 40_000_000, "a third of it is the memory, three times over"
     assert (folder / "checkpoint.pt").is_file()
     model = open_model()
     assert len(model.digest) == 64
