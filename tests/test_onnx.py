@@ -31,7 +31,7 @@ def _export(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_onnx_runtime_says_what_the_ir_says(tmp_path: Path) -> None:
     done = _export("--onnx", "model.onnx", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["conversion"]["onnx_max_delta"] <= 0.001
+    assert json.loads(done.stdout)["conversion"]["onnx_max_delta"] <= 0.01
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"], "one file, weights inside"
 
     session = onnxruntime.InferenceSession(
