@@ -28,9 +28,11 @@ from train.ir import Released, quiet_stdout
 from train.networks import Network
 
 MAX_DELTA = 0.01
-"""The largest difference of a probability from torch's, as for FP16. Both sides are 32 bits wide, and
-fifty photographs differed by 0.00001 at most; a drawing's flat areas, where the first bottlenecks
-cancel out, by 0.007."""
+"""The largest difference of a probability from torch's, as for FP16.
+
+Both sides are 32 bits wide, and fifty photographs differed by 0.00001 at most; a drawing's flat
+areas, where the first bottlenecks cancel out, by 0.007.
+"""
 
 
 def save_onnx(
