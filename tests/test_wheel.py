@@ -28,7 +28,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_carries_model_samples_firmware_and_types(dist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
-    assert wheel.stat().st_size < 20_000_000
+    assert wheel.stat().st_size < 40_000_000
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         for name in WEIGHTS:
