@@ -172,17 +172,8 @@ _KINDS = {bool: "true or false", int: "whole number", float: "number", str: "tex
 RUNTIME = frozenset({"device", "amp", "threads", "workers"})
 
 _SHARES = (
-    *(
-        "dropout",
-        "warmup",
-        "label_smoothing",
-        "ema",
-        "blend",
-        "refit",
-        "balance_class",
-        "balance_source",
-        "data_share",
-    ),
+    *("dropout", "warmup", "label_smoothing", "ema", "blend", "refit", "balance_class"),
+    *("balance_source", "data_share"),
     *("crop_min", "flip_vertical", "colour", "hue", "grey", "blur", "jpeg", "noise", "erase"),
     "backdrop",
     *("unknown_share", "exposure", "teacher_weight", "wrong_bin_rate", "known_lost"),

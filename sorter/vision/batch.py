@@ -32,10 +32,13 @@ WINDOW = 64
 
 WORKERS_A_CORE = 2
 """A worker that waits for the network's answer leaves its core free for another one's decoding:
-192 pictures a second against 164 on two cores, medians of twelve interleaved rounds."""
+0.97 of the machine's limit against 0.88 on two cores (`sorter bench --count 2400`)."""
 
 PICTURES_A_REQUEST = 4
-"""A worker asks the network about so many at once."""
+"""A worker asks the network about so many at once: 0.97 of the limit, with two 0.95, with one 0.86.
+
+Answers are those of one by one, bit for bit.
+"""
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -1,7 +1,8 @@
 """How fast this machine is with a bundle, against its own limit.
 
 The limit is what the cores could do if nothing but decoding and inference cost time: cores divided
-by the seconds one core needs for both. Owns measuring; shows nothing.
+by the seconds one core needs for both, one picture at a time. `batch` asks about several at once,
+which is cheaper, so the share may pass 1. Owns measuring; shows nothing.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ class Evaluation:
 
     `label_accuracy` counts the decision's label, `top1_accuracy` the likeliest class over all
     bins. `ece` is of the probabilities as they come, `ece_uncalibrated` of those before the
-    temperature. `coverage` is the share sorted, `wrong_bin_rate` the share of those in a wrong bin.
+    usual temperature. `coverage` is the share sorted, `wrong_bin_rate` the share of those in a
+    wrong bin.
     `confusion[t, p]` counts pictures of class t called p.
     """
 
