@@ -2,16 +2,16 @@
 
 Each worker thread takes a few pictures from file to probabilities by itself: decoding and inference
 both release the GIL, so the workers keep every core busy, and no picture's pixels wait in a queue.
-Must not list folders (`images.find`) or write rows (`report`).
+The threads and the order are `in_order`'s. Must not list folders (`images.find`) or write rows
+(`report`).
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -26,9 +26,7 @@ from sorter.vision.classifier import Classifier
 from sorter.vision.compiled import default_cache_dir
 from sorter.vision.cores import usable_cores
 from sorter.vision.decide import decide
-
-WINDOW = 64
-"""Pictures begun and not yet given back, a worker: one slow picture does not idle the others."""
+from sorter.vision.in_order import in_order
 
 WORKERS_A_CORE = 2
 """A worker that waits for the network's answer leaves its core free for another one's decoding:
@@ -41,7 +39,6 @@ Answers are those of one by one, bit for bit.
 """
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,15 +108,21 @@ def run(
 ) -> Generator[Outcome | T, None, None]:
     """As `classify`, with a classifier that is there already; a Frame is worked on too."""
 
-    def work(sources: Sequence[Path | Frame]) -> list[Outcome]:
-        opened = [_Opened.of(source, bundle.size_px, max_pixels) for source in sources]
+    def conclude(opened: Sequence[_Opened]) -> list[Outcome]:
         outcomes = []
         for one, answer in zip(opened, _ask(classifier, opened), strict=True):
             path = one.source.path if isinstance(one.source, Frame) else one.source
             outcomes.append(_conclude(path, one, answer, bundle, policy, thumbnails=thumbnails))
         return outcomes
 
-    return _in_order(items, work, workers, classifier.batch)
+    return in_order(
+        items,
+        _is_source,
+        partial(_Opened.of, size_px=bundle.size_px, max_pixels=max_pixels),
+        conclude,
+        workers=workers,
+        together=classifier.batch,
+    )
 
 
 def predict(
@@ -133,16 +136,21 @@ def predict(
     """What the network says of each of `paths`, undecided, in order; an error as a value."""
     classifier = open_classifier(bundle, precision=precision, cores=jobs or usable_cores())
 
-    def work(sources: Sequence[Path | Frame]) -> list[Prediction | ImageError]:
-        opened = [_Opened.of(source, bundle.size_px, max_pixels) for source in sources]
+    def conclude(opened: Sequence[_Opened]) -> list[Prediction | ImageError]:
         answers = _ask(classifier, opened)
         return [
             one.picture if isinstance(one.picture, ImageError) else cast(_Answer, answer).prediction
             for one, answer in zip(opened, answers, strict=True)
         ]
 
-    items = cast("Iterable[Path | Prediction | ImageError]", paths)
-    return _in_order(items, work, workers_for(jobs), classifier.batch)
+    return in_order(
+        cast("Iterable[Path | Prediction | ImageError]", paths),
+        _is_source,
+        partial(_Opened.of, size_px=bundle.size_px, max_pixels=max_pixels),
+        conclude,
+        workers=workers_for(jobs),
+        together=classifier.batch,
+    )
 
 
 def classify_one(
@@ -196,6 +204,10 @@ class _Answer:
     seconds: float
 
 
+def _is_source(item: object) -> bool:
+    return isinstance(item, Path | Frame)
+
+
 def _ask(classifier: Classifier, opened: Sequence[_Opened]) -> list[_Answer | None]:
     """An answer for each picture, None where there is none."""
     pixels = [one.picture.pixels for one in opened if isinstance(one.picture, images.Picture)]
@@ -234,53 +246,3 @@ def _conclude(
         elapsed_ms=(one.seconds + answer.seconds) * 1000,
         thumbnail=thumbnail.draw(one.picture) if thumbnails else b"",
     )
-
-
-def _in_order(
-    items: Iterable[Path | Frame | T],
-    work: Callable[[Sequence[Path | Frame]], Sequence[R]],
-    workers: int,
-    together: int,
-) -> Generator[R | T, None, None]:
-    """Run `work` on `workers` threads; results in the order of `items`, at most a window ahead.
-
-    A worker gets `together` pictures at once. What is no picture waits among them for its place.
-    """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="sorter-batch")
-    waiting: deque[tuple[list[Path | Frame | T], Future[Sequence[R]]]] = deque()
-    gathered: list[Path | Frame | T] = []
-    sources: list[Path | Frame] = []
-    begun = 0
-
-    def begin() -> None:
-        nonlocal gathered, sources, begun
-        begun += len(gathered)
-        waiting.append((gathered, pool.submit(work, sources)))
-        gathered, sources = [], []
-
-    def oldest() -> Iterator[R | T]:
-        nonlocal begun
-        entries, future = waiting.popleft()
-        begun -= len(entries)
-        results = iter(future.result())
-        for entry in entries:
-            yield next(results) if isinstance(entry, Path | Frame) else entry
-
-    try:
-        for item in items:
-            gathered.append(item)
-            if isinstance(item, Path | Frame):
-                sources.append(item)
-            if len(sources) < together and len(gathered) < WINDOW:
-                continue
-            begin()
-            # Give back what is ready; wait only once the window is full.
-            while waiting and (begun >= WINDOW * workers or waiting[0][1].done()):
-                yield from oldest()
-        if gathered:
-            begin()
-        while waiting:
-            yield from oldest()
-    finally:
-        # Also where the caller stops early: what is begun ends, what is not begun never does.
-        pool.shutdown(wait=True, cancel_futures=True)
