@@ -14,6 +14,7 @@ from torch import Tensor  # noqa: E402
 
 from sorter.errors import FolderError, ModelError, UsageError  # noqa: E402
 from sorter.taxonomy import read_taxonomy  # noqa: E402
+from sorter.vision.cores import usable_cores  # noqa: E402
 from tests.train_pictures import write_folder, write_strange, write_taxonomy  # noqa: E402
 from train import checkpoint  # noqa: E402
 from train.config import Config, make_config  # noqa: E402
@@ -186,3 +187,10 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_update(
     assert (split_whole, split) == (1, 4)
     assert loss_split == pytest.approx(loss_whole, rel=1e-5)
     assert lines and all("out of memory" in line for line in lines)
+
+
+def test_feeders_leave_the_network_its_cores() -> None:
+    cores = usable_cores()
+    on_cpu, beside_gpu = (Machine(torch.device(name), None, world=2) for name in ("cpu", "cuda"))
+    assert (on_cpu.feeders(0), on_cpu.feeders(3)) == (1, 3)
+    assert (beside_gpu.feeders(0), beside_gpu.feeders(3)) == (max(1, cores // 2 - 1), 3)

@@ -137,7 +137,7 @@ class Config:
     device: str = "auto"
     amp: str = "auto"
     threads: int = 0
-    workers: int = 1
+    workers: int = 0  # threads that make batches; 0 for as many as the machine bears
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():

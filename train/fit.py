@@ -181,7 +181,7 @@ def _prepared(
         pictures = augment(job.pixels.take(rows), side, config, stream)
         return mix(pictures, targets, config, stream)
 
-    workers = max(1, config.workers)
+    workers = machine.feeders(config.workers)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         ahead: list[Future[tuple[Tensor, Targets]]] = []
         for step in range(first, len(batches) + workers):

@@ -23,6 +23,9 @@ from sorter.vision.cores import usable_cores
 from train.config import Config
 from train.networks import Network
 
+_THREADS_BESIDE_GPU = 4
+"""For heads, which are fitted on the CPU; more would only hinder the threads that make batches."""
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
@@ -40,6 +43,16 @@ class Machine:
         if self.amp is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.amp)
+
+    def feeders(self, wanted: int) -> int:
+        """Threads that make the batches ahead: `wanted`, or 0 for as many as this machine bears.
+
+        On a CPU one, since the network needs the cores; beside a GPU every core but the one that
+        drives it, since there making batches is what takes long.
+        """
+        if wanted or self.device.type == "cpu":
+            return max(1, wanted)
+        return max(1, usable_cores() // self.world - 1)
 
     def share_gradients(self, network: nn.Module) -> None:
         """Average gradients over all processes."""
@@ -87,10 +100,12 @@ def open_machine(config: Config) -> Iterator[Machine]:
     if world > 1:
         dist.init_process_group("nccl" if wants_cuda else "gloo")
     device = torch.device("cuda", local) if wants_cuda else torch.device("cpu")
+    share = max(1, usable_cores() // world)
     if wants_cuda:
         torch.cuda.set_device(device)
+        torch.set_num_threads(config.threads or min(_THREADS_BESIDE_GPU, share))
     else:
-        torch.set_num_threads(config.threads or max(1, usable_cores() // world))
+        torch.set_num_threads(config.threads or share)
         torch.set_flush_denormal(True)
         _keep_memory()
     try:
