@@ -21,7 +21,7 @@ from train.config import Config, make_config  # noqa: E402
 from train.data import Corpus, Pixels, Sources, gather  # noqa: E402
 from train.fit import Job, fit  # noqa: E402
 from train.interrupt import Interrupt  # noqa: E402
-from train.machine import Machine  # noqa: E402
+from train.machine import Machine, open_machine  # noqa: E402
 from train.networks import build  # noqa: E402
 
 SETTINGS = {
@@ -189,8 +189,25 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_update(
     assert lines and all("out of memory" in line for line in lines)
 
 
-def test_feeders_leave_the_network_its_cores() -> None:
-    cores = usable_cores()
-    on_cpu, beside_gpu = (Machine(torch.device(name), None, world=2) for name in ("cpu", "cuda"))
-    assert (on_cpu.feeders(0), on_cpu.feeders(3)) == (1, 3)
-    assert (beside_gpu.feeders(0), beside_gpu.feeders(3)) == (max(1, cores // 2 - 1), 3)
+@pytest.mark.parametrize(
+    ("device", "cores", "wanted", "expected"),
+    [
+        ("cpu", 16, 0, 1),
+        ("cpu", 16, 3, 3),
+        ("cuda", 1, 0, 1),
+        ("cuda", 8, 0, 7),
+        ("cuda", 64, 0, 16),
+        ("cuda", 8, 3, 3),
+    ],
+)
+def test_feeders_leave_the_network_its_cores(
+    device: str, cores: int, wanted: int, expected: int
+) -> None:
+    assert Machine(torch.device(device), None, cores=cores).feeders(wanted) == expected
+
+
+def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two machines of two processes each: every process has half of its own machine."""
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with open_machine(make_config({"device": "cpu"})) as machine:
+        assert machine.cores == max(1, usable_cores() // 2)

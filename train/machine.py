@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
@@ -23,20 +23,27 @@ from sorter.vision.cores import usable_cores
 from train.config import Config
 from train.networks import Network
 
+_MOST_FEEDERS = 16
+"""Each holds a batch; one H100 was busy enough with 14."""
+
 _THREADS_BESIDE_GPU = 4
-"""For heads, which are fitted on the CPU; more would only hinder the threads that make batches."""
+"""Of one operation on the CPU: the threads that make batches run theirs side by side already."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`amp` is None for plain float32. Process `rank` of `world`, both 0-based and 1 when alone."""
+    """`amp` is None for plain float32. Process `rank` of `world`, 0 of 1 when alone.
+
+    `cores` are this process's share of the machine.
+    """
 
     device: torch.device
     amp: torch.dtype | None
     rank: int = 0
     world: int = 1
+    cores: int = 1
 
     def autocast(self) -> AbstractContextManager[object]:
         """The number format of the forward pass."""
@@ -52,7 +59,7 @@ class Machine:
         """
         if wanted or self.device.type == "cpu":
             return max(1, wanted)
-        return max(1, usable_cores() // self.world - 1)
+        return max(1, min(_MOST_FEEDERS, self.cores - 1))
 
     def share_gradients(self, network: nn.Module) -> None:
         """Average gradients over all processes."""
@@ -100,7 +107,7 @@ def open_machine(config: Config) -> Iterator[Machine]:
     if world > 1:
         dist.init_process_group("nccl" if wants_cuda else "gloo")
     device = torch.device("cuda", local) if wants_cuda else torch.device("cpu")
-    share = max(1, usable_cores() // world)
+    share = max(1, usable_cores() // _from_torchrun("LOCAL_WORLD_SIZE", world))
     if wants_cuda:
         torch.cuda.set_device(device)
         torch.set_num_threads(config.threads or min(_THREADS_BESIDE_GPU, share))
@@ -109,7 +116,7 @@ def open_machine(config: Config) -> Iterator[Machine]:
         torch.set_flush_denormal(True)
         _keep_memory()
     try:
-        yield Machine(device, None, rank, world)
+        yield Machine(device, None, rank, world, share)
     finally:
         if world > 1:
             dist.destroy_process_group()
@@ -158,7 +165,7 @@ def choose_amp(
             say(f"a step of 8 takes {plain:.2f} s in float32, {short:.2f} s in bf16")
         else:
             say("float32, channels last: this processor has no bf16 instructions")
-    return Machine(machine.device, amp, machine.rank, machine.world)
+    return replace(machine, amp=amp)
 
 
 def amp_name(machine: Machine) -> str:

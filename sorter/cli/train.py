@@ -140,7 +140,7 @@ def train(
     max_drop: Annotated[float, _opt("--max-drop", help="Points INT8 may lose.")] = 0.5,
     device: Annotated[str, _opt("--device", help="auto, cpu or cuda.")] = "auto",
     amp: Annotated[str, _opt("--amp", help="auto (measured), off, bf16 or fp16.")] = "auto",
-    threads: Annotated[int, _opt("--threads", help="Cores; 0: all.")] = 0,
+    threads: Annotated[int, _opt("--threads", help="Cores; 0: all, or 4 beside a GPU.")] = 0,
     as_json: Annotated[bool, _opt("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Train on labelled folders and release a bundle that every command runs.

@@ -1,8 +1,8 @@
 """Many files become Outcomes: in order, as they come, in bounded memory, at the machine's speed.
 
-Each worker thread takes a few pictures from file to probabilities by itself: decoding and inference
-both release the GIL, so the workers keep every core busy, and no picture's pixels wait in a queue.
-The threads and the order are `in_order`'s. Must not list folders (`images.find`) or write rows
+Who decodes the last of a few pictures also asks the network about them: decoding and inference both
+release the GIL, so the workers keep every core busy, and no picture's pixels wait in a queue. The
+threads and the order are `in_order`'s. Must not list folders (`images.find`) or write rows
 (`report`).
 """
 

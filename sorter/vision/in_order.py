@@ -56,6 +56,7 @@ class _Group(Generic[S, P, R]):
                     self.results.set_result(self._finish(cast("list[P]", prepared)))
         except BaseException as error:
             self.drop()
+            self._prepared = []
             with self._lock:
                 if not self.results.done():
                     self.results.set_exception(error)
@@ -77,8 +78,9 @@ def in_order(
     """One result for each source of `items`, in their order; what is none waits for its place.
 
     Each source is prepared by itself and `together` of them are finished at once, by `workers`
-    threads. `items` is read as needed, at most a window ahead. What `prepare` or `finish` raises
-    comes out where its result would.
+    threads. `items` is read as needed, at most a window ahead. What it raises comes out after the
+    results of what it gave before; what `prepare` or `finish` raises, in place of the first of
+    those that were to be finished together.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="sorter-batch")
     waiting: deque[tuple[list[S | T], _Group[S, P, R]]] = deque()
@@ -97,14 +99,24 @@ def in_order(
 
     def oldest() -> Iterator[R | T]:
         nonlocal begun
-        entries, group = waiting.popleft()
+        entries, group = waiting[0]
+        results = iter(group.results.result())  # an interrupt here must find the group in its place
+        waiting.popleft()
         begun -= len(entries)
-        results = iter(group.results.result())
         for entry in entries:
             yield next(results) if is_source(entry) else cast(T, entry)
 
+    trouble: Exception | None = None
+    given = iter(items)
     try:
-        for item in items:
+        while True:
+            try:
+                item = next(given)
+            except StopIteration:
+                break
+            except Exception as error:
+                trouble = error
+                break
             gathered.append(item)
             if is_source(item):
                 sources.append(cast(S, item))
@@ -117,13 +129,16 @@ def in_order(
         if gathered:
             begin()
         # Nothing more comes: who is free helps with what is begun, instead of looking on.
-        for _, group in list(waiting)[-workers:]:
+        for _, group in waiting:
             for _ in range(min(together, workers) - 1):
-                pool.submit(group.work)
+                if not group.results.done():
+                    pool.submit(group.work)
         while waiting:
             yield from oldest()
+        if trouble:
+            raise trouble
     finally:
         # Also where the caller stops early: what is begun ends, what is not begun never does.
         for _, group in waiting:
             group.drop()
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=True)

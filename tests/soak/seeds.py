@@ -5,7 +5,8 @@
 
 Reads each run's `metrics.json` and `oof.npz`. A picture that every run puts into the same wrong
 class is no chance of one training: it looks like that class, or is labelled as it does not look.
-The surest of them are named, by their files under `--data`.
+The surest of them are named, by their files under `--data`. The class is the likeliest of all, by
+torch; the metrics count the likeliest of the bin that was chosen.
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ def main(
     """Print the spread, the agreement, and the surest errors."""
     classes = default_taxonomy().items
     parts = [np.load(run / "oof.npz", allow_pickle=False) for run in runs]
+    if len(runs) < 2:
+        raise typer.BadParameter("one run has no spread; name two or more")
     first = parts[0]
     if any(not np.array_equal(p["digests"], first["digests"]) for p in parts):
         raise typer.BadParameter("the runs judged other pictures, or the same in another order")
@@ -82,7 +85,8 @@ def main(
     own = np.isin(roles, ("train", "val"))
     report: dict[str, Any] = {"spread": spread(runs)}
     for name, where in (("photographs", own), ("sources", roles == "extra")):
-        report[name] = agreement(said[:, where], labels[where])
+        if where.any():
+            report[name] = agreement(said[:, where], labels[where])
     typer.echo(json.dumps(report, indent=1, ensure_ascii=False))
 
     mean = scores.mean(0)
