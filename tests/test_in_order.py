@@ -209,7 +209,12 @@ def test_an_interrupt_begins_nothing_more() -> None:
         time.sleep(0.2)
         gate.open.set()
 
-    threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        next(results)
+    # Python lets SIGINT be where it was ignored at the start, as in a shell's background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            next(results)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert gate.begun == [0]
