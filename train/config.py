@@ -82,7 +82,7 @@ class Config:
     l2sp: float = 0.0
     blend: float = 0.5
     soup: int = 1  # trainings of different seeds, whose weights are averaged
-    refit: float = 0.0  # how far the head goes to one fitted to the tuned network's features
+    refit: float = 0.5  # how far the head goes to one fitted to the tuned network's features
     select: str = "best"
 
     # Which pictures, how often.
@@ -104,7 +104,7 @@ class Config:
     jpeg: float = 0.15
     noise: float = 0.1
     erase: float = 0.25
-    backdrop: float = 0.0
+    backdrop: float = 0.5
 
     # Pictures of no class, and a teacher.
     unknown_share: float = 0.15
@@ -114,7 +114,7 @@ class Config:
     teacher_weight: float = 0.5
 
     # What the head remembers of the pictures themselves: see `memory`.
-    memory_weight: float = 0.0
+    memory_weight: float = 0.5
     memory_sharpness: float = 40.0
     memory_balance: float = 0.75
     memory_dim: int = 256
@@ -159,11 +159,7 @@ class Config:
             side = getattr(self, name)
             if side and not 16 <= side <= MAX_SIDE_PX:
                 raise UsageError(f"{name} is {side}; it goes from 16 to {MAX_SIDE_PX}")
-        if self.freeze_blocks < 0:
-            raise UsageError(f"freeze_blocks is {self.freeze_blocks}; use 0 for none, or more")
-        if self.folds_run < 0:
-            raise UsageError(f"folds_run is {self.folds_run}; use 1 or more, or 0 for all")
-        if self.folds == 1 or self.folds < 0:
+        if self.folds == 1:
             raise UsageError(f"folds is {self.folds}; use 2 or more, or 0 for none")
 
 
@@ -246,6 +242,7 @@ _PLAIN: Mapping[str, Any] = {
     "ema": 0.0,
     "blend": 1.0,
     "refit": 0.0,
+    "memory_weight": 0.0,
     "balance_class": 0.0,
     "clip": 0.0,
     "balance_source": 0.0,
@@ -273,6 +270,7 @@ def make_config(values: Mapping[str, Any], *, preset: str = "release") -> Config
         merged |= {**_PLAIN, **PAPER[network]}
     elif network in ("cnn", "dnn"):
         merged |= {"stage": "full", "init": "none", "blend": 1.0, "freeze_norm": False}
+        merged |= {"memory_weight": 0.0}
     merged |= {name: _typed(name, value) for name, value in values.items()}
     return Config(**merged)
 
