@@ -55,7 +55,9 @@ def test_a_good_model_is_timed_and_a_torn_one_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arch", "line", "level", "word"),
     [
-        ("x86_64", "flags : fpu sse4_2 avx2 avx512f amx_int8", Level.OK, "avx2 avx512 amx"),
+        ("x86_64", "flags : fpu avx2 avx512f avx512_vnni amx_int8", Level.OK, "avx512-vnni amx"),
+        ("x86_64", "flags : fpu sse4_2 avx2 avx_vnni", Level.OK, "avx2 avx-vnni"),
+        ("x86_64", "flags : fpu sse4_2 avx2 avx512f", Level.WARN, "avx2 avx512"),
         ("x86_64", "flags : fpu sse4_2", Level.WARN, "no vector units"),
         ("aarch64", "Features : fp asimd asimddp", Level.OK, "neon dotprod"),
         ("aarch64", "Features : fp asimd", Level.WARN, "neon"),

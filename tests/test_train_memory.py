@@ -160,6 +160,23 @@ def test_of_all_that_follows_the_features_only_the_keys_are_quantised() -> None:
     assert len(names) > len(later), "the convolutions are"
 
 
+def test_weights_take_half_of_int8_s_range() -> None:
+    """With all of it, answers on a processor without VNNI are others."""
+    network = build("cnn", 2, size_px=32).eval()
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    calibration = Calibration(1.0, (0.5, 0.5), 0.5, (0.1,) * 6, (0.1,) * 4)
+    small = post_training(
+        convert(Released(network, 2, calibration)), pictures, replace(CONFIG, int8_skip=1)
+    )
+    largest = [
+        int(np.abs(op.data.astype(int)).max())
+        for op in small.get_ordered_ops()
+        if op.get_type_name() == "Constant" and str(op.get_element_type()) == "<Type: 'int8_t'>"
+    ]
+    assert largest
+    assert max(largest) <= 64
+
+
 def test_what_is_held_out_is_forgotten() -> None:
     at, _ = _corners()
     memory = _made()
