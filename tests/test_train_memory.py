@@ -19,7 +19,7 @@ from train.figures import predictions  # noqa: E402
 from train.init import Weights, fill  # noqa: E402
 from train.ir import Released, convert  # noqa: E402
 from train.memory import PREFIX, Memory, from_tensors, remember  # noqa: E402
-from train.networks import build  # noqa: E402
+from train.networks import Network, build  # noqa: E402
 from train.quantize import post_training  # noqa: E402
 
 CONFIG = replace(Config(), memory_weight=1.0, memory_dim=4, memory_balance=0.5)
@@ -138,6 +138,14 @@ def test_the_released_graph_says_what_the_figures_are_of() -> None:
         assert float(strange[row]) == pytest.approx(expected.unknown, abs=1e-5)
 
 
+def _in_int8(network: Network) -> Any:
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    calibration = Calibration(1.0, (0.5, 0.5), 0.5, (0.1,) * 6, (0.1,) * 4)
+    return post_training(
+        convert(Released(network, 2, calibration)), pictures, replace(CONFIG, int8_skip=1)
+    )
+
+
 def test_of_all_that_follows_the_features_only_the_keys_are_quantised() -> None:
     """Names come from the converter; were they to change, nothing else would say so."""
     torch.manual_seed(0)
@@ -146,11 +154,7 @@ def test_of_all_that_follows_the_features_only_the_keys_are_quantised() -> None:
     network.memory = remember(
         features, np.arange(40) % 2, [str(i) for i in range(40)], np.ones(40), 2, CONFIG
     )
-    pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
-    calibration = Calibration(1.0, (0.5, 0.5), 0.5, (0.1,) * 6, (0.1,) * 4)
-    small = post_training(
-        convert(Released(network, 2, calibration)), pictures, replace(CONFIG, int8_skip=1)
-    )
+    small = _in_int8(network)
     names = set()
     for op in small.get_ordered_ops():
         if op.get_type_name() == "FakeQuantize":
@@ -163,11 +167,7 @@ def test_of_all_that_follows_the_features_only_the_keys_are_quantised() -> None:
 def test_weights_take_half_of_int8_s_range() -> None:
     """With all of it, answers on a processor without VNNI are others."""
     network = build("cnn", 2, size_px=32).eval()
-    pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
-    calibration = Calibration(1.0, (0.5, 0.5), 0.5, (0.1,) * 6, (0.1,) * 4)
-    small = post_training(
-        convert(Released(network, 2, calibration)), pictures, replace(CONFIG, int8_skip=1)
-    )
+    small = _in_int8(network)
     largest = [
         int(np.abs(op.data.astype(int)).max())
         for op in small.get_ordered_ops()

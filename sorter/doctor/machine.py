@@ -53,7 +53,7 @@ def check_cpu(*, proc: Path = PROC, machine: str = "") -> Finding:
         return warn(
             "cpu",
             says,
-            "without vnni the bundled int8 network gives a few labels in a hundred differently;"
+            "without vnni the bundled int8 network gives one label in a hundred differently;"
             " --precision fp16 does not, and takes a third longer",
         )
     if machine in ("aarch64", "arm64") and "asimddp" not in flags:
