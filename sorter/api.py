@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorter.domain import Decision, Outcome
+from sorter.host.cores import usable_cores
 from sorter.vision import batch, images
-from sorter.vision.cores import usable_cores
 from sorter.vision.model import Model, open_model
 
 __all__ = ["Decision", "Outcome", "classify", "load"]

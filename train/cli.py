@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from sorter.cli import boundary
+from sorter.cli import exits
 from sorter.cli.train import train
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -15,4 +15,4 @@ app.command("train")(train)
 
 def main() -> None:
     """Run the command; exit codes are those of `sorter.errors`."""
-    sys.exit(boundary.run(app, "python -m train"))
+    sys.exit(exits.run(app, "python -m train"))

@@ -13,10 +13,10 @@ from typing import Any
 from sorter.domain import Prediction
 from sorter.errors import FolderError, ImageError
 from sorter.taxonomy import default_taxonomy, read_taxonomy
-from train import release
 from train.config import make_config
-from train.data import Sources, default_cache
-from train.figures import read_scores
+from train.data.corpus import Sources, default_cache
+from train.judge.figures import read_scores
+from train.release import again
 from train.run import Paths, run
 
 
@@ -65,9 +65,9 @@ def export(
     """
     figures: dict[str, Any] = {}
     if out is not None:
-        figures |= release.export_again(checkpoint, data, out, int8=int8, max_drop=max_drop)
+        figures |= again.export_again(checkpoint, data, out, int8=int8, max_drop=max_drop)
     if onnx is not None:
-        figures |= release.export_onnx(checkpoint, onnx)
+        figures |= again.export_onnx(checkpoint, onnx)
     return {"conversion": figures}
 
 
@@ -76,7 +76,7 @@ def predict(*, checkpoint: Path, pictures: Sequence[Path]) -> list[Prediction | 
 
     An unreadable picture gives its error as a value. Raises ModelError.
     """
-    return release.predict_again(checkpoint, pictures)
+    return again.predict_again(checkpoint, pictures)
 
 
 def _refuse_inside(folder: Path, sources: list[Path], option: str) -> None:

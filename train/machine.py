@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import nn
 
 from sorter.errors import UsageError
-from sorter.vision.cores import usable_cores
+from sorter.host.cores import usable_cores
 from train.config import Config
 from train.networks import Network
 

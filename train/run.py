@@ -17,25 +17,25 @@ from numpy.typing import NDArray
 
 from sorter.domain import Taxonomy
 from sorter.errors import DataError
-from train import figures, folds, plots
-from train.calibrate import Calibration, calibrate, to_json
-from train.card import describe_run, make_card
 from train.config import Config
-from train.data import UNKNOWN, Pixels, Sources, gather
-from train.export import Proof, export, save_checkpoint
-from train.fit import predict
-from train.folder import open_folder, read_run, refuse_other, write_json
-from train.init import load_start
+from train.data.corpus import UNKNOWN, Pixels, Sources, gather
+from train.data.sampling import even_rows
+from train.data.siblings import know_siblings
+from train.fit.loop import predict
+from train.fit.targets import Teacher
+from train.fit.teacher import Classroom, open_classroom
+from train.fit.training import Start, Trainer
 from train.interrupt import Interrupt
+from train.judge import figures, folds, plots
+from train.judge.calibrate import Calibration, calibrate, to_json
 from train.machine import Machine, amp_name, choose_amp, open_machine
 from train.networks import Network, build
+from train.networks.start_weights import load_start
 from train.progress import Log
-from train.quantize import int8_scores
-from train.sampling import even_rows
-from train.siblings import know_siblings
-from train.targets import Teacher
-from train.teacher import Classroom, open_classroom
-from train.training import Start, Trainer
+from train.release.card import describe_run, make_card
+from train.release.export import Proof, export, save_checkpoint
+from train.release.quantize import int8_scores
+from train.run_folder import open_folder, read_run, refuse_other, write_json
 
 
 @dataclass(frozen=True, slots=True)

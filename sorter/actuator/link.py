@@ -12,14 +12,14 @@ from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
-from sorter.actuator.errand import Errand
+from sorter.actuator.exchange import Errand
 from sorter.actuator.plain import PlainLink
 from sorter.actuator.serialport import Port, open_port
 from sorter.actuator.session import Session
 from sorter.actuator.timing import Timing
-from sorter.clock import uptime_s
 from sorter.domain import Delivery, LinkStatus, Movement, Verb
 from sorter.errors import PortError, SorterError, UsageError
+from sorter.host.clock import uptime_s
 
 
 class Actuator(Protocol):
@@ -32,7 +32,7 @@ class Actuator(Protocol):
         """The link now; never waits."""
 
     def move(self, n: int, bin_number: int, *, boot: str, deadline: float) -> Movement:
-        """Move once for `n`; no byte of it is written after `deadline` (sorter.clock)."""
+        """Move once for `n`; no byte of it is written after `deadline` (sorter.host.clock)."""
 
     def resolve(self, n: int, *, boot: str) -> Movement:
         """What became of `n`, sent earlier while the device's boot was `boot`."""

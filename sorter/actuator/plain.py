@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from sorter.actuator.serialport import Port
 from sorter.actuator.timing import Timing
-from sorter.clock import uptime_s
 from sorter.domain import Delivery, LinkStatus, Movement
 from sorter.errors import PortError, SorterError, UsageError
+from sorter.host.clock import uptime_s
 
 
 class PlainLink:

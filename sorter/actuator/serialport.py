@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 import serial
 
-from sorter.actuator.diagnosis import explain
+from sorter.actuator.portinfo import explain
 from sorter.errors import PortError, UsageError
 
 BAUD: Final = 115_200

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import inf
 
-from sorter.actuator.errand import Errand
+from sorter.actuator.exchange import Errand
 from sorter.actuator.protocol import (
     NUMBER_MAX,
     SID_PATTERN,

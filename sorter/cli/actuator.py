@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sorter.cli.device import firmware, simulate
-from sorter.clock import uptime_s
+from sorter.cli.simulate import firmware, simulate
 from sorter.domain import Delivery
 from sorter.errors import ActuatorError, HandshakeError
+from sorter.host.clock import uptime_s
 
 if TYPE_CHECKING:
     from sorter.actuator.link import Link

@@ -15,12 +15,12 @@ from sorter import __version__
 from sorter.cli import (
     actuator,
     bench,
-    boundary,
     classify,
     data,
     demo,
     doctor,
     evaluate,
+    exits,
     review,
     service,
     status,
@@ -75,7 +75,7 @@ for module in (
 
 def main() -> None:
     """Run the command line; exit codes are those of `sorter.errors` (130 when interrupted)."""
-    sys.exit(boundary.run(app, "sorter"))
+    sys.exit(exits.run(app, "sorter"))
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ import json
 import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict
+from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sorter.cli.choices import Precision
+from sorter.cli.options import Precision
+from sorter.demo.pictures import bundled
 
 
 def bench(
@@ -58,7 +61,7 @@ def bench(
             found = list(images.find(paths))
         else:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sorter-bench-"))
-            found = _drawn(Path(folder), count, side)
+            found = _samples(Path(folder), count, side)
         speed = measure(found, bundle, precision=precision.value, jobs=jobs)
     if as_json:
         document = {**asdict(speed), "precision": precision.value, **machine()}
@@ -76,16 +79,23 @@ def bench(
     )
 
 
-def _drawn(folder: Path, count: int, side: int) -> list[Path]:
-    """`count` files of a few different drawings: speed depends on size and detail, not on what."""
-    from sorter.samples.render import BUNDLED, draw
+def _samples(folder: Path, count: int, side: int) -> list[Path]:
+    """`count` files of `side` pixels made of the bundled pictures.
+
+    A large one is tiled of them, not enlarged: decoding takes as long as there is detail.
+    """
+    from PIL import Image
 
     kinds = []
-    for code, seed in list(BUNDLED.values())[:6]:
-        file = folder / f"{code}.jpg"
-        draw(code, seed=seed, side_px=side).save(file, quality=90)
-        kinds.append(file.read_bytes())
-        file.unlink()
+    for shot in bundled()[:6]:
+        tile = Image.open(BytesIO(shot.data)).convert("RGB")
+        whole = tile.resize((side, side)) if side <= tile.width else Image.new("RGB", (side, side))
+        if side > tile.width:
+            for x, y in product(range(0, side, tile.width), range(0, side, tile.height)):
+                whole.paste(tile, (x, y))
+        stream = BytesIO()
+        whole.save(stream, "JPEG", quality=90)
+        kinds.append(stream.getvalue())
     paths = []
     for number in range(count):
         path = folder / f"{number:06d}.jpg"

@@ -13,11 +13,11 @@ from typing import Annotated
 
 import typer
 
-from sorter.cli.choices import Language, Precision
-from sorter.cli.reports import Formatter, Kept, Reports, Wanted
+from sorter.cli.options import Language, Precision
 from sorter.domain import Outcome
 from sorter.errors import FolderError, ImageError, UsageError
-from sorter.report.text import escape, pad
+from sorter.report.writers import Formatter, Kept, Reports, Wanted
+from sorter.text import escape, pad
 
 
 class Engine(StrEnum):
@@ -33,7 +33,7 @@ def _given(text: str) -> Path:
         raise UsageError("an empty PATH; name pictures or folders, . for this one")
     if "://" not in text:
         return Path(text)
-    from sorter.vision.remote import address, is_url
+    from sorter.distributed.urls import address, is_url
 
     return address(text) if is_url(text) else Path(text)
 
@@ -139,7 +139,7 @@ def classify(
 
     Example: sorter classify photos/ --csv out.csv --resume
     """
-    from sorter.vision.remote import Address
+    from sorter.distributed.urls import Address
 
     for path in paths:
         if isinstance(path, Address):
@@ -163,7 +163,7 @@ def classify(
 
     from dataclasses import replace
 
-    from sorter.cli.tally import Tally
+    from sorter.display.summary import Tally
     from sorter.report import jsonl as jsonl_report
     from sorter.vision import batch, images
     from sorter.vision.bundle import default_bundle, open_bundle
@@ -171,10 +171,10 @@ def classify(
 
     find, work = images.find, batch.classify
     if engine is Engine.RAY:
-        from sorter.vision import cluster, remote
+        from sorter.distributed import cluster, urls
 
         cluster.require()
-        find, work = remote.find, cluster.classify
+        find, work = urls.find, cluster.classify
     bundle = open_bundle(model or default_bundle())
     policy = replace(bundle.policy, top=top)
     if min_confidence is not None:
@@ -217,7 +217,7 @@ def classify(
         )
         progress = None
         if not quiet and sys.stderr.isatty() and show is None:
-            from sorter.cli.progress import Progress
+            from sorter.display.progress import Progress
 
             progress = stack.enter_context(
                 Progress(lambda: sum(1 for _ in find(paths, recursive=recursive)))

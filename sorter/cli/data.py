@@ -87,7 +87,7 @@ def _write_groups(file: Path, report: Report) -> None:
     import csv
     import os
 
-    from sorter.report.place import whole_file
+    from sorter.files import whole_file
 
     home = file.parent.resolve()
     # Paths keep the bytes that are no UTF-8: `read_groups` takes them back.
@@ -137,7 +137,7 @@ def _document(report: Report) -> dict[str, Any]:
 
 
 def _show(report: Report) -> None:
-    from sorter.report.text import escape
+    from sorter.text import escape
 
     def lines(title: str, rows: list[str]) -> None:
         typer.echo(f"{title}: {len(rows)}")

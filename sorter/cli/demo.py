@@ -42,8 +42,8 @@ def demo(
     from rich.console import Console
 
     from sorter.demo.pictures import bundled, of_folder, with_trouble
-    from sorter.demo.screen import closing, open_screen
     from sorter.demo.stage import play
+    from sorter.display.demo_screen import closing, open_screen
     from sorter.vision.model import open_model
 
     # The station's log belongs to a service; here it would tear the screen.

@@ -75,7 +75,7 @@ def doctor(
         from rich.console import Console
         from rich.text import Text
 
-        from sorter.report.text import escape
+        from sorter.text import escape
 
         console = Console(soft_wrap=True, highlight=False)
         colours = {"ok": "green", "warn": "yellow", "fail": "bold red"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sorter.cli.choices import Language
+from sorter.cli.options import Language
 from sorter.domain import Prediction
 from sorter.errors import DataError, ImageError, UsageError
 
@@ -87,9 +87,9 @@ def evaluate(
 
     Example: sorter evaluate pictures --unknown strange --json
     """
-    from sorter.cli.mistakes import Wrong, find_wrong, write_csv, write_sheet
-    from sorter.cli.reports import refuse_picture_name
     from sorter.dataset.layout import note_loose, read_extra, read_labelled, read_unknown
+    from sorter.report.mistakes import Wrong, find_wrong, write_csv, write_sheet
+    from sorter.report.writers import refuse_picture_name
     from sorter.vision.bundle import default_bundle, open_bundle
     from sorter.vision.evaluate import evaluate as judge
     from sorter.vision.evaluate import to_dict

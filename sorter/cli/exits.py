@@ -58,7 +58,7 @@ def run(app: typer.Typer, name: str) -> int:
 
 
 def _fail(line: str, code: int) -> int:
-    from sorter.report.text import one_line
+    from sorter.text import one_line
 
     typer.echo(one_line(line), err=True)
     return code

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sorter.cli.choices import Language
+from sorter.cli.options import Language
 from sorter.domain import Item, Taxonomy
 from sorter.errors import FolderError, SorterError, UsageError
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sorter.station.loop import Station
+    from sorter.station.station import Station
 
 
 class Asked:

@@ -50,11 +50,11 @@ def simulate(
 
     Example: sorter actuator simulate --link ./gate --log moves.jsonl --fault drop=0.1
     """
-    from sorter.actuator.eventlog import EventLog
-    from sorter.actuator.memory import FileMemory, Kept, Ram
     from sorter.actuator.protocol import SID_PATTERN
-    from sorter.actuator.simulator import Simulator
-    from sorter.actuator.sockets import PtySocket, TcpSocket
+    from sorter.actuator.simulator.eeprom import FileMemory, Kept, Ram
+    from sorter.actuator.simulator.endpoints import PtySocket, TcpSocket
+    from sorter.actuator.simulator.eventlog import EventLog
+    from sorter.actuator.simulator.simulator import Simulator
 
     if link is not None and tcp is not None:
         raise UsageError("--link and --tcp exclude each other")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from sorter.station.history import Summary
+    from sorter.station.journal.history import Summary
 
 _Journal = Annotated[
     Path | None,
@@ -36,22 +36,22 @@ def status(
 
     Example: sorter status --journal /var/lib/sorter/journal.sqlite --follow
     """
-    from sorter.cli import overview
     from sorter.cli.watch import default_journal
-    from sorter.station.history import summarise
+    from sorter.display import status_screen
+    from sorter.station.journal.history import summarise
 
     file = journal or default_journal()
-    names = overview.Names(chinese=lang == "zh")
+    names = status_screen.Names(chinese=lang == "zh")
     if follow and as_json:
-        overview.follow(file, last, lambda seen: typer.echo(_json(seen)), each_second=True)
-    elif follow and overview.has_screen():
-        overview.show_live(file, last, names)
+        status_screen.follow(file, last, lambda seen: typer.echo(_json(seen)), each_second=True)
+    elif follow and status_screen.has_screen():
+        status_screen.show_live(file, last, names)
     elif follow:
-        overview.follow(file, last, lambda seen: typer.echo(overview.text(seen, names)))
+        status_screen.follow(file, last, lambda seen: typer.echo(status_screen.text(seen, names)))
     elif as_json:
         typer.echo(_json(summarise(file, last=last)))
     else:
-        typer.echo(overview.text(summarise(file, last=last), names))
+        typer.echo(status_screen.text(summarise(file, last=last), names))
 
 
 def export(
@@ -65,9 +65,9 @@ def export(
     import csv as table
 
     from sorter.cli.watch import default_journal
-    from sorter.report.place import whole_file
-    from sorter.report.text import escape
-    from sorter.station.history import COLUMNS, read_items
+    from sorter.files import whole_file
+    from sorter.station.journal.history import COLUMNS, read_items
+    from sorter.text import escape
 
     count = 0
     rows = read_items(journal or default_journal())

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sorter.cli.choices import Language, Precision
+from sorter.cli.options import Language, Precision
 from sorter.cli.signals import Asked
 from sorter.errors import EnvironmentFault
 
 if TYPE_CHECKING:
-    from sorter.station.seams import Actuator, Model
+    from sorter.station.interfaces import Actuator, Model
 
 
 LINK = "link"
@@ -128,19 +128,19 @@ def watch(
 
     Example: sorter watch /srv/sorter/camera --serial /dev/serial/by-id/NAME
     """
-    from sorter.cli.output import log_to_stderr, shown
-    from sorter.report.place import place_for
-    from sorter.station.archive import Archive, Ring, refuse_inside
-    from sorter.station.bell import Bell
-    from sorter.station.loop import Station
-    from sorter.station.metrics import Metrics
-    from sorter.station.notify import Notifier, Watchdog
-    from sorter.station.opening import open_journal, refuse_folder
+    from sorter.display.output import log_to_stderr, shown
+    from sorter.files import place_for
+    from sorter.station.health.metrics import Metrics
+    from sorter.station.health.reporter import Pulse, live_path
+    from sorter.station.health.systemd import Notifier, Watchdog
+    from sorter.station.intake.watcher import Watcher
+    from sorter.station.journal.opening import open_journal, refuse_folder
     from sorter.station.parts import Parts, Sink
-    from sorter.station.pulse import Pulse, live_path
+    from sorter.station.reload import Swapper
     from sorter.station.settings import Settings
-    from sorter.station.swap import Swapper
-    from sorter.station.watcher import Watcher
+    from sorter.station.sinks.archive import Archive, Ring, refuse_inside
+    from sorter.station.station import Station
+    from sorter.station.wakeup import Bell
     from sorter.vision.bundle import default_bundle
 
     log_to_stderr()

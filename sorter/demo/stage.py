@@ -15,24 +15,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sorter.actuator.eventlog import EventLog
 from sorter.actuator.link import Actuator, open_actuator
-from sorter.actuator.memory import Kept
-from sorter.actuator.simulator import Simulator
-from sorter.actuator.sockets import PtySocket
+from sorter.actuator.simulator.eeprom import Kept
+from sorter.actuator.simulator.endpoints import PtySocket
+from sorter.actuator.simulator.eventlog import EventLog
+from sorter.actuator.simulator.simulator import Simulator
 from sorter.demo.pictures import Camera, Shot
 from sorter.domain import ItemState, Taxonomy
-from sorter.station.bell import Bell
-from sorter.station.loop import Station
-from sorter.station.metrics import Metrics
-from sorter.station.notify import Notifier, Watchdog
-from sorter.station.opening import open_journal
+from sorter.station.health.metrics import Metrics
+from sorter.station.health.reporter import Pulse
+from sorter.station.health.systemd import Notifier, Watchdog
+from sorter.station.intake.watcher import Watcher
+from sorter.station.interfaces import Model
+from sorter.station.journal.opening import open_journal
 from sorter.station.parts import Parts
-from sorter.station.pulse import Pulse
 from sorter.station.record import Record
-from sorter.station.seams import Model
 from sorter.station.settings import HOLD, Settings
-from sorter.station.watcher import Watcher
+from sorter.station.station import Station
+from sorter.station.wakeup import Bell
 
 AFTER_S = 4.0
 """Kept free at the end of the given time for the last records: a cut picture is waited for."""

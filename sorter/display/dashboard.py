@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sorter.domain import ItemState
-from sorter.report.text import escape
+from sorter.text import escape
 
 COLOURS: Mapping[str, str] = {
     ItemState.DONE: "green",

@@ -18,8 +18,8 @@ from rich.text import Text
 
 from sorter.demo.stage import Tally
 from sorter.domain import ItemState, Taxonomy
-from sorter.report.text import escape
 from sorter.station.record import Record
+from sorter.text import escape
 
 SHOWN = 10
 """Records on the screen; the newest is first."""

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from sorter.station.console import Console
-from sorter.station.outlet import Outlet
+from sorter.station.sinks.console import Console
+from sorter.station.sinks.nonblocking import Outlet
 
 if TYPE_CHECKING:
+    from sorter.station.health.status import Situation
     from sorter.station.parts import Sink
-    from sorter.station.situation import Situation
 
 
 @contextlib.contextmanager
@@ -28,7 +28,7 @@ def shown(*, lang: str, as_json: bool, situation: Callable[[], Situation | None]
         return
     import rich.console
 
-    from sorter.cli.screen import Screen
+    from sorter.display.watch_screen import Screen
 
     # A stream of its own: what a lost terminal does not take must not wait in stdout's buffer.
     with _own_stdout() as stream:

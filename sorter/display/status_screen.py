@@ -17,11 +17,11 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from sorter.cli.board import Board, Line, counts_table, draw
+from sorter.display.dashboard import Board, Line, counts_table, draw
 from sorter.errors import JournalError
-from sorter.report.text import escape
-from sorter.station.history import Summary, summarise
+from sorter.station.journal.history import Summary, summarise
 from sorter.taxonomy import default_taxonomy
+from sorter.text import escape
 
 FOLLOW_S = 1.0
 """Between two looks at the journal."""

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 from sorter.domain import Outcome, Status, Taxonomy
-from sorter.report.text import columns, pad
+from sorter.text import columns, pad
 
 
 class Tally:

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.live import Live
 
-from sorter.cli.board import Board, Line, draw
+from sorter.display.dashboard import Board, Line, draw
+from sorter.station.health.status import Situation
 from sorter.station.record import Record
-from sorter.station.situation import Situation
 
 REDRAW_S = 0.25
 ITEMS = 200

@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from shlex import quote
 
 from sorter.doctor.finding import Finding, fail, ok, warn
+from sorter.host.mounts import SILENT, file_system
 from sorter.service.units import is_hidden
-from sorter.station.hints import Hints
-from sorter.station.mounts import SILENT, file_system
+from sorter.station.intake.hints import Hints
 
 LIMITS = Path("/proc/sys/fs/inotify")
 

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from sorter.doctor.finding import Finding, fail, ok, warn
-from sorter.station.mounts import NETWORK, file_system
-from sorter.vision.cores import usable_cores
+from sorter.host.cores import usable_cores
+from sorter.host.mounts import NETWORK, file_system
 
 PROC = Path("/proc")
 

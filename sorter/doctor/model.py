@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sorter.doctor.finding import MODEL, Finding, fail, ok, warn
 from sorter.errors import SorterError
-from sorter.station.swap import self_test
+from sorter.station.reload import self_test
 from sorter.vision.bundle import default_bundle, open_bundle
 from sorter.vision.model import open_model
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 from urllib.parse import urlsplit
 
-from sorter.actuator import diagnosis
+from sorter.actuator import portinfo
 from sorter.doctor.finding import ACTUATOR, Finding, fail, ok, warn
 
 DEV = Path("/dev")
@@ -34,11 +34,11 @@ def check_port(port: str, *, dev: Path = DEV) -> Finding:
     if not (_is_device(path) and os.access(path, os.R_OK | os.W_OK)):
         return fail(
             "port",
-            diagnosis.explain(port, OSError("not usable")),
+            portinfo.explain(port, OSError("not usable")),
             _fix(path),
             exit_code=ACTUATOR,
         )
-    holder = diagnosis.holder(port)
+    holder = portinfo.holder(port)
     if holder.startswith("sorter "):
         return ok("port", f"{port} is held by {holder}")
     if holder:

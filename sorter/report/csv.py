@@ -13,8 +13,8 @@ import os
 from pathlib import Path
 
 from sorter.domain import Decision, Outcome, Status, Taxonomy
-from sorter.report.rows import RowFile
-from sorter.report.text import escape, unescape
+from sorter.report.resumable import RowFile
+from sorter.text import escape, unescape
 
 COLUMNS = (
     "path",

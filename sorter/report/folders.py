@@ -24,7 +24,7 @@ from typing import BinaryIO
 from sorter.domain import Bin, Item, Outcome, Status
 from sorter.errors import FolderError, ImageError, UsageError
 from sorter.report.csv import cell
-from sorter.report.text import escape
+from sorter.text import escape
 
 UNSURE = "unsure"
 MANIFEST = "filed.csv"

@@ -23,9 +23,9 @@ from typing import IO, Self
 from urllib.parse import quote
 
 from sorter.errors import FolderError
+from sorter.files import place_for
 from sorter.report import words
-from sorter.report.place import place_for
-from sorter.report.text import escape
+from sorter.text import escape
 
 LIMIT = 10_000
 """Pictures shown a section; a browser gets slow beyond, and the page says how many it left out."""

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from sorter.domain import Decision, Outcome, Status, Taxonomy
-from sorter.report.rows import RowFile
+from sorter.report.resumable import RowFile
 
 
 def open_jsonl(path: Path, *, resume: bool = False) -> RowFile:

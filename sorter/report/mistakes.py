@@ -51,8 +51,8 @@ def write_csv(file: Path, wrong: Sequence[Wrong]) -> None:
     """A row for every wrong label. Raises FolderError."""
     import csv
 
+    from sorter.files import whole_file
     from sorter.report.csv import cell
-    from sorter.report.place import whole_file
 
     with whole_file(file, option="--mistakes") as stream:
         writer = csv.writer(stream, lineterminator="\n")

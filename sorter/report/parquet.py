@@ -14,7 +14,7 @@ from typing import Any
 
 from sorter.domain import Outcome
 from sorter.errors import FolderError, MissingExtraError
-from sorter.report.place import place_for
+from sorter.files import place_for
 
 GROUP = 8192
 """Rows a row group."""

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from sorter.errors import FolderError
-from sorter.report.place import place_for
+from sorter.files import place_for
 
 ReadRow = Callable[[str], tuple[str, bool] | None]
 """A line → (path, whether it is finished), or None for a line that is no whole row."""

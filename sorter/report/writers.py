@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from sorter.domain import Outcome, Taxonomy
 from sorter.errors import ImageError, UsageError
-from sorter.report.text import escape
+from sorter.text import escape
 
 if TYPE_CHECKING:
-    from sorter.report.rows import RowFile
+    from sorter.report.resumable import RowFile
 
 Formatter = Callable[[Outcome], str]
 Thumbnail = Callable[[Path], bytes]

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from sorter.domain import Item
 from sorter.errors import FolderError, ImageError, UsageError
-from sorter.report.text import escape
 from sorter.review.log import Answer, Log
 from sorter.review.shelf import Shelf
+from sorter.text import escape
 from sorter.vision import images
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sorter.clock import uptime_s
 from sorter.domain import Bin, Decision, Delivery, ItemState, LinkStatus
-from sorter.station.journal import Journal, JournalStuckError, Row
-from sorter.station.picture import Picture
-from sorter.station.seams import Actuator, Meter
+from sorter.host.clock import uptime_s
+from sorter.station.intake.picture import Picture
+from sorter.station.interfaces import Actuator, Meter
+from sorter.station.journal.journal import Journal, JournalStuckError, Row
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ class Model(Protocol):
 
 
 class Actuator(Protocol):
-    """The link to the device. Its clock is `sorter.clock`."""
+    """The link to the device. Its clock is `sorter.host.clock`."""
 
     def start(self, sid: str, next_n: int) -> None:
         """Begin shaking hands as journal `sid`, whose next number is `next_n`; returns at once."""

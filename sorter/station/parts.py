@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sorter.station.bell import Bell
-from sorter.station.journal import Journal
-from sorter.station.pulse import Pulse
+from sorter.station.health.reporter import Pulse
+from sorter.station.intake.watcher import Watcher
+from sorter.station.interfaces import Actuator, Meter, Model, Voice
+from sorter.station.journal.journal import Journal
 from sorter.station.record import Record
-from sorter.station.seams import Actuator, Meter, Model, Voice
-from sorter.station.swap import Swapper
-from sorter.station.watcher import Watcher
+from sorter.station.reload import Swapper
+from sorter.station.wakeup import Bell
 
 
 class Sink(Protocol):

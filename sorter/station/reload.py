@@ -17,9 +17,9 @@ from pathlib import Path
 
 from sorter.domain import Taxonomy
 from sorter.errors import ModelError, SorterError
-from sorter.station.bell import Bell
-from sorter.station.notify import Watchdog
-from sorter.station.seams import Meter, Model, Voice
+from sorter.station.health.systemd import Watchdog
+from sorter.station.interfaces import Meter, Model, Voice
+from sorter.station.wakeup import Bell
 
 log = logging.getLogger(__name__)
 

@@ -12,18 +12,18 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from sorter.clock import uptime_s
 from sorter.domain import Bin, Decision, ItemState, Prediction
 from sorter.errors import ImageError, JournalError
+from sorter.host.clock import uptime_s
 from sorter.station.burst import Burst, Shot
 from sorter.station.dispatch import Dispatcher, Job, StoppedError
+from sorter.station.health.status import look_at
+from sorter.station.intake.picture import Picture
+from sorter.station.journal.retention import Retention
 from sorter.station.parts import Parts
-from sorter.station.picture import Picture
 from sorter.station.record import Record
-from sorter.station.retention import Retention
+from sorter.station.reload import self_test
 from sorter.station.settings import Settings
-from sorter.station.situation import look_at
-from sorter.station.swap import self_test
 
 log = logging.getLogger(__name__)
 

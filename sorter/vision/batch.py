@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from sorter.domain import Outcome, Policy, Prediction, Status
 from sorter.errors import ImageError
+from sorter.host.cores import usable_cores
 from sorter.vision import images, thumbnail
 from sorter.vision.bundle import Bundle
 from sorter.vision.classifier import Classifier
 from sorter.vision.compiled import default_cache_dir
-from sorter.vision.cores import usable_cores
 from sorter.vision.decide import decide
-from sorter.vision.in_order import in_order
+from sorter.vision.ordered_pool import in_order
 
 WORKERS_A_CORE = 2
 """A worker that waits for the network's answer leaves its core free for another one's decoding:

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorter.errors import DataError, ImageError
+from sorter.host.cores import usable_cores
 from sorter.vision import images
 from sorter.vision.batch import open_classifier, run, workers_for
 from sorter.vision.bundle import Bundle
 from sorter.vision.classifier import Classifier
-from sorter.vision.cores import usable_cores
 
 ALONE = 50
 """Pictures that are decoded and inferred alone in each round, at most."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from sorter.domain import Policy, Taxonomy
 from sorter.errors import BundleError
-from sorter.vision.description import last_line, read_description, read_file
+from sorter.vision.metadata import last_line, read_description, read_file
 
 MODEL_FILES: Mapping[str, str] = {"fp16": "model.xml", "int8": "model-int8.xml"}
 """Precision → file name inside the bundle; the weights lie beside it with `.bin`."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sorter.errors import BundleError
+from sorter.host.cores import usable_cores
 from sorter.vision import runtime
-from sorter.vision.cores import usable_cores
 
 KEPT = 8
 """Compiled networks kept in the cache folder; older ones are removed."""

@@ -23,7 +23,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from sorter.errors import ImageError
-from sorter.vision import wholeness
+from sorter.vision import integrity
 from sorter.vision.exif import TURNS, jpeg_orientation, orientation_of, turn
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def decode(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> Pictur
     One resize for every use: bilinear with anti-aliasing, sides not kept in proportion. Raises
     ImageError unless the bytes are one whole picture of at most `max_pixels`.
     """
-    kind = wholeness.sniff(data)
+    kind = integrity.sniff(data)
     if kind == "jpeg":
         return _decode_jpeg(data, size_px, max_pixels)
     return _decode_other(data, kind, size_px, max_pixels)
@@ -127,7 +127,7 @@ def from_array(pixels: NDArray[np.uint8], size_px: int) -> Picture:
 
 
 def _decode_jpeg(data: bytes, size_px: int, max_pixels: int) -> Picture:
-    wholeness.check_jpeg(data)
+    integrity.check_jpeg(data)
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
         _refuse_bomb(width, height, max_pixels)
@@ -158,7 +158,7 @@ def _decode_other(data: bytes, kind: str, size_px: int, max_pixels: int) -> Pict
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
             width, height = image.size
             _refuse_bomb(width, height, max_pixels)
-            wholeness.check_other(data, kind)
+            integrity.check_other(data, kind)
             image.load()
             orientation = 1 if kind == "heif" else orientation_of(image)
             pixels = _to_rgb(image)

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from sorter.actuator.faults import Faults, Line, apply, flipped, stray_reply
 from sorter.actuator.protocol import reply_decoder
+from sorter.actuator.simulator.cable import Faults, Line, apply, flipped, stray_reply
 from sorter.domain import Reply
 from sorter.errors import UsageError
 

@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-from sorter.actuator.errand import Errand
+from sorter.actuator.exchange import Errand
 from sorter.actuator.session import Session
 from sorter.actuator.timing import Timing
 from sorter.domain import Delivery, Movement, Verb
 from sorter.errors import UsageError
-from tests.actuator_host import Host, ended
+from tests.support.actuator_host import Host, ended
 
 T = Timing()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sorter.actuator.protocol import seal
-from tests.actuator_board import FIRMWARE, FLASH, HERE, RAM, compile_sketch, need
-from tests.actuator_conversations import Step, conversations
+from tests.support.actuator_board import FIRMWARE, FLASH, HERE, RAM, compile_sketch, need
+from tests.support.actuator_conversations import Step, conversations
 
 CONVERSATIONS = list(conversations())
 

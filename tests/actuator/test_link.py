@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from sorter.actuator.device import Device
+from sorter.actuator.simulator.device import Device
 from sorter.domain import Delivery, Movement
-from tests.actuator_host import Host
 from tests.soak import link as soak
+from tests.support.actuator_host import Host
 
 # The hand-shake.
 

@@ -11,10 +11,10 @@ import pytest
 from sorter.actuator.link import open_actuator
 from sorter.actuator.plain import PlainLink
 from sorter.actuator.serialport import open_port
-from sorter.actuator.sockets import PtySocket
-from sorter.clock import uptime_s
+from sorter.actuator.simulator.endpoints import PtySocket
 from sorter.domain import Delivery
 from sorter.errors import UsageError
+from sorter.host.clock import uptime_s
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import serial
 
-from sorter.actuator.diagnosis import explain, holder
 from sorter.actuator.link import Link, open_actuator
+from sorter.actuator.portinfo import explain, holder
 from sorter.actuator.protocol import seal
 from sorter.actuator.serialport import open_port
-from sorter.actuator.sockets import PtySocket
+from sorter.actuator.simulator.endpoints import PtySocket
 from sorter.actuator.timing import Timing
-from sorter.clock import uptime_s
 from sorter.domain import Delivery
 from sorter.errors import PortError, UsageError
+from sorter.host.clock import uptime_s
 from tests.soak import unplug
 
 QUICK = Timing(boot_wait_s=0.2, hello_for_s=1.0, move_budget_s=0.2, doubt_limit_s=1.5)

@@ -14,19 +14,19 @@ from typing import Any
 
 import pytest
 
-from sorter.actuator.device import Device
-from sorter.actuator.eventlog import EventLog
 from sorter.actuator.link import Link
-from sorter.actuator.memory import FileMemory, Kept, Ram
 from sorter.actuator.protocol import seal
 from sorter.actuator.serialport import open_port
-from sorter.actuator.simulator import Simulator
-from sorter.actuator.sockets import PtySocket, TcpSocket
+from sorter.actuator.simulator.device import Device
+from sorter.actuator.simulator.eeprom import FileMemory, Kept, Ram
+from sorter.actuator.simulator.endpoints import PtySocket, TcpSocket
+from sorter.actuator.simulator.eventlog import EventLog
+from sorter.actuator.simulator.simulator import Simulator
 from sorter.actuator.timing import Timing
-from sorter.clock import uptime_s
 from sorter.domain import Delivery
 from sorter.errors import FolderError
-from tests.actuator_conversations import Step, conversations
+from sorter.host.clock import uptime_s
+from tests.support.actuator_conversations import Step, conversations
 
 CONVERSATIONS = list(conversations())
 

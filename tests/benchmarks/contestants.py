@@ -43,10 +43,10 @@ def sorter_fp16(_models: Path) -> Answer:
 
 
 def _sorter(precision: str) -> Answer:
+    from sorter.host.cores import usable_cores
     from sorter.report import csv
     from sorter.vision import batch
     from sorter.vision.bundle import default_bundle, open_bundle
-    from sorter.vision.cores import usable_cores
 
     bundle = open_bundle(default_bundle())
     classifier = batch.open_classifier(bundle, precision=precision, cores=usable_cores())

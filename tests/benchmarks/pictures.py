@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sorter.samples.render import BUNDLED, draw
+from train.drawn.render import BUNDLED, draw
 
 
 @dataclass(frozen=True, slots=True)

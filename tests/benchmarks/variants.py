@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from sorter.host.cores import usable_cores
 from sorter.vision.bundle import Bundle, default_bundle, model_file, open_bundle
-from sorter.vision.cores import usable_cores
 
 
 @dataclass(frozen=True)

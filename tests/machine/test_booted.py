@@ -16,8 +16,8 @@ from PIL import Image
 
 from sorter.cli.app import app
 from sorter.taxonomy import default_taxonomy
-from tests.booted import Booted, boot
-from tests.tiny import colour_of, write_bundle26
+from tests.support.booted import Booted, boot
+from tests.support.tiny import colour_of, write_bundle26
 
 JOURNAL = "--journal /var/lib/sorter/journal.sqlite"
 PREPARE = "systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload"
@@ -27,10 +27,10 @@ PROBE = '''#!/opt/python/bin/PYTHON
 import json, os, socket, sqlite3, sys, time
 from pathlib import Path
 sys.path[:0] = ["/opt/checkout", "/opt/site"]
-from sorter.station.hints import Hints
-from sorter.station.metrics import Metrics
-from sorter.station.notify import Notifier, Watchdog
-from sorter.station.swap import self_test
+from sorter.station.intake.hints import Hints
+from sorter.station.health.metrics import Metrics
+from sorter.station.health.systemd import Notifier, Watchdog
+from sorter.station.reload import self_test
 from sorter.vision.model import open_model
 
 can = {"pycache": sys.pycache_prefix, "uid": os.getuid()}

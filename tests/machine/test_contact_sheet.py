@@ -17,9 +17,9 @@ from sorter.domain import Decision, Outcome, Status
 from sorter.errors import FolderError
 from sorter.report.cards import OutcomeSheet
 from sorter.report.html import Card, ContactSheet
-from tests.browser import Browser
-from tests.corpus import write_bad
-from tests.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.browser import Browser
+from tests.support.corpus import write_bad
+from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
 
 TAXONOMY = taxonomy3()
 HOSTILE = '<img src=x onerror="document.title=1">.png'

@@ -12,9 +12,9 @@ from sorter.actuator.link import Link
 from sorter.actuator.probe import probe
 from sorter.actuator.protocol import seal
 from sorter.actuator.serialport import open_port
-from sorter.clock import uptime_s
 from sorter.domain import Delivery
-from tests.actuator_board import Uno, compile_sketch, compile_uno
+from sorter.host.clock import uptime_s
+from tests.support.actuator_board import Uno, compile_sketch, compile_uno
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.booted import boot
+from tests.support.booted import boot
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PATHS = ROOT / "tests" / "paths"
 
 

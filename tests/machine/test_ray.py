@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from sorter.cli.app import app
+from sorter.distributed import urls
 from sorter.domain import Taxonomy
-from sorter.vision import remote
-from tests.corpus import write_bad
-from tests.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.corpus import write_bad
+from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
 
 TAXONOMY: Taxonomy = taxonomy3()
 
@@ -207,12 +207,12 @@ def actors_of_ours() -> list[int]:
 
 
 def test_an_address_keeps_its_text() -> None:
-    kept = remote.address("s3://bucket//deep/a b.jpg?region=x")
+    kept = urls.address("s3://bucket//deep/a b.jpg?region=x")
     assert str(kept) == os.fspath(kept) == "s3://bucket//deep/a b.jpg?region=x"
     assert str(pickle.loads(pickle.dumps(kept))) == str(kept)
-    assert remote.is_url("gs://b/c")
-    assert not remote.is_url("C://b")
-    assert not remote.is_url("folder/a://b.jpg")
+    assert urls.is_url("gs://b/c")
+    assert not urls.is_url("C://b")
+    assert not urls.is_url("folder/a://b.jpg")
 
 
 def test_without_ray_it_says_how_to_install(tmp_path: Path, bundle: Path) -> None:

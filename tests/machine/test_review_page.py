@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import Browser
-from tests.review_stand import Sitting, make_ring, sitting
+from tests.support.browser import Browser
+from tests.support.review_stand import Sitting, make_ring, sitting
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".heic")
 WEIGHTS = ("card.json", "model.xml", "model.bin", "model-int8.xml", "model-int8.bin")
 

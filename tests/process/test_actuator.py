@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from sorter.actuator.protocol import seal
-from sorter.actuator.sockets import PtySocket
+from sorter.actuator.simulator.endpoints import PtySocket
 
-PAGE = Path(__file__).parents[1] / "sorter" / "actuator" / "README.md"
+PAGE = Path(__file__).parents[2] / "sorter" / "actuator" / "README.md"
 
 
 def sorter(*args: str, timeout: float = 40) -> subprocess.CompletedProcess[str]:

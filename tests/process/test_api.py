@@ -15,9 +15,9 @@ from PIL import Image
 
 import sorter
 from sorter.domain import Status
-from tests.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def _example() -> str:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from sorter.cli.progress import Progress
-from sorter.cli.tally import Tally
+from sorter.display.progress import Progress
+from sorter.display.summary import Tally
 from sorter.domain import Taxonomy
 from sorter.errors import FolderError
-from sorter.report.text import columns
-from tests.corpus import write_bad
-from tests.tiny import colour_of, paint, taxonomy3, write_bundle
+from sorter.text import columns
+from tests.support.corpus import write_bad
+from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
 
 TAXONOMY: Taxonomy = taxonomy3()
 

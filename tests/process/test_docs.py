@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sorter.cli.app import app
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = (
     "README.md",
@@ -71,7 +71,7 @@ def test_no_path_of_a_developer_and_no_registry_host_is_in_the_project() -> None
     )
     if found.returncode == 128:
         pytest.skip("not a git checkout")
-    lines = [line for line in found.stdout.splitlines() if not line.startswith("tests/test_docs")]
+    lines = [line for line in found.stdout.splitlines() if not line.startswith("tests/process/test_docs")]
     assert not lines
 
 

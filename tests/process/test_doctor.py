@@ -17,7 +17,7 @@ from sorter.doctor import folder, machine, port, unit
 from sorter.doctor.finding import ACTUATOR, MODEL, Level, exit_code, fail, ok, warn
 from sorter.doctor.model import check_model
 from sorter.service import units
-from tests.tiny import write_bundle
+from tests.support.tiny import write_bundle
 
 
 @pytest.fixture

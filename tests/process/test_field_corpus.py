@@ -14,8 +14,8 @@ from PIL import Image
 
 from sorter.report.csv import uncell
 from sorter.vision import images
-from tests.field_corpus import RED, SIZE, Expected, write_corpus
-from tests.tiny import write_bundle
+from tests.support.field_corpus import RED, SIZE, Expected, write_corpus
+from tests.support.tiny import write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def done(
     ran = subprocess.run(
         [sys.executable, "-m", "sorter", "classify", *map(str, words)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         check=False,
         timeout=200,

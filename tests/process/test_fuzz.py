@@ -35,6 +35,6 @@ def test_every_kind_of_fault_is_seen(
     if fault in ("hang", "spin"):
         monkeypatch.setattr(fuzz, "STUCK_S" if fault == "hang" else "HANG_S", 1.0)
     cases = 8 if fault == "greed" else 1
-    tally = fuzz.run(fault, seed=1, cases=cases, module="tests.fuzz_faults")
+    tally = fuzz.run(fault, seed=1, cases=cases, module="tests.support.fuzz_faults")
     assert tally.faults
     assert says in tally.faults[0]

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from sorter.taxonomy import default_taxonomy
-from tests.corpus import write_bad
-from tests.processes import SORTER, process
+from tests.support.corpus import write_bad
+from tests.support.processes import SORTER, process
 
 
 def classify(folder: Path, out: Path) -> tuple[int, str]:

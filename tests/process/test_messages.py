@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mishaps import mishaps, typed
+from tests.support.mishaps import mishaps, typed
 
 CLASSIFY = "classify {pics} --model {bundle}"
 WATCH = "watch {pics} --serial none --model {bundle} --unsure hold --journal {none}.sqlite"

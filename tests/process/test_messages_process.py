@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.test_messages import check_line
-from tests.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.process.test_messages import check_line
+from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
 
 UNPRIVILEGED = "--bounding-set=-dac_override,-dac_read_search,-net_bind_service"
 """Root without what lets root past permissions; anybody else has none of it anyway."""
@@ -46,7 +46,7 @@ def run(
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [*before, sys.executable, *program, *map(str, words)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **(env or {})},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **(env or {})},
         check=False,
         timeout=120,
         stderr=subprocess.PIPE,
@@ -124,7 +124,7 @@ def test_the_current_folder_is_gone(bundle: Path, tmp_path: Path) -> None:
     line = f'cd {here} && rmdir {here} && exec "$0" -m sorter classify . --model {bundle}'
     done = subprocess.run(
         ["sh", "-c", line, sys.executable],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         check=False,
         capture_output=True,
         timeout=120,

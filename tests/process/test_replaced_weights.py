@@ -14,7 +14,7 @@ from sorter.errors import BundleError
 from sorter.vision.bundle import MODEL_FILES, default_bundle, open_bundle
 from sorter.vision.classifier import Classifier
 from sorter.vision.model import open_model
-from tests.tiny import colour_of, taxonomy3, write_bundle
+from tests.support.tiny import colour_of, taxonomy3, write_bundle
 
 IN_USE = """
 import sys

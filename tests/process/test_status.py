@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from sorter.cli.app import app
 from sorter.domain import ItemState
-from sorter.station.history import summarise
-from sorter.station.journal import Journal
-from sorter.station.opening import open_journal
-from sorter.station.pulse import live_path
-from tests.processes import SORTER
-from tests.terminal import LEFT, Terminal
-from tests.test_journal import DECISION, picture
+from sorter.station.health.reporter import live_path
+from sorter.station.journal.history import summarise
+from sorter.station.journal.journal import Journal
+from sorter.station.journal.opening import open_journal
+from tests.station.test_journal import DECISION, picture
+from tests.support.processes import SORTER
+from tests.support.terminal import LEFT, Terminal
 
 
 def add(journal: Journal, name: str) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import SORTER, process
-from tests.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.processes import SORTER, process
+from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
 
 TAXONOMY = taxonomy3()
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sorter.station.outlet import Outlet
-from tests.terminal import LEFT, Terminal
-from tests.test_watch_cli import live, states, wait_for
-from tests.tiny import colour_of, paint, taxonomy3, write_bundle
+from sorter.station.sinks.nonblocking import Outlet
+from tests.process.test_watch import live, states, wait_for
+from tests.support.terminal import LEFT, Terminal
+from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sorter.errors import FolderError
-from sorter.report.place import whole_file
+from sorter.files import whole_file
 
 
 def test_a_report_that_the_disk_refuses_leaves_the_earlier_one(tmp_path: Path) -> None:

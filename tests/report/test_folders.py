@@ -17,8 +17,8 @@ from sorter.domain import Decision, Outcome, Status
 from sorter.errors import FolderError, ImageError, SorterError, UsageError
 from sorter.report.csv import uncell
 from sorter.report.folders import MANIFEST, SortedFolders
-from tests.corpus import write_bad
-from tests.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.corpus import write_bad
+from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
 
 TAXONOMY = taxonomy3()
 

@@ -18,8 +18,8 @@ from sorter.dataset.layout import read_labelled
 from sorter.review.log import NAME, Log
 from sorter.review.queue import Queue
 from sorter.review.shelf import Shelf
-from tests.review_stand import ROOT, make_ring, sitting
-from tests.tiny import colour_of, paint, taxonomy3
+from tests.support.review_stand import ROOT, make_ring, sitting
+from tests.support.tiny import colour_of, paint, taxonomy3
 
 
 def listing(folder: Path) -> dict[str, tuple[str, int]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.review_stand import Sitting, make_ring, sitting
-from tests.tiny import paint
+from tests.support.review_stand import Sitting, make_ring, sitting
+from tests.support.tiny import paint
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from sorter.cli.app import app
 from sorter.service import units
 from sorter.service.install import install
 
-FOLDER = Path(__file__).parents[1] / "systemd"
+FOLDER = Path(__file__).parents[2] / "systemd"
 EXPOSURE_LIMIT = 10  # Of 100: what `systemd-analyze security` prints as 1.0.
 
 

@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from sorter.samples.render import BUNDLED, draw
-from tests.tiny import write_bundle26
+from tests.support.tiny import write_bundle26
+from train.drawn.render import BUNDLED, draw
 
 FEW = 1000
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from tests.tiny import colour_of, taxonomy3
+from tests.support.tiny import colour_of, taxonomy3
 
 TAXONOMY = taxonomy3()
 

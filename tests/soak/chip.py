@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.test_firmware_chip import (
+from tests.machine.test_firmware_chip import (
     test_silence_in_mid_movement_is_measured_on_the_chip_s_own_clock,
 )
 

@@ -22,19 +22,19 @@ from PIL import Image
 from sorter.domain import ItemState, Outcome, Status
 from sorter.report import csv as csv_report
 from sorter.report import jsonl as jsonl_report
-from sorter.samples.render import draw
-from sorter.station.history import read_items, summarise
-from sorter.station.opening import open_journal
-from sorter.station.picture import Picture
-from sorter.station.pulse import live_path
-from sorter.station.settle import Identity
+from sorter.station.health.reporter import live_path
+from sorter.station.intake.picture import Picture
+from sorter.station.intake.reading import Identity
+from sorter.station.journal.history import read_items, summarise
+from sorter.station.journal.opening import open_journal
 from sorter.taxonomy import read_taxonomy
 from sorter.vision import images
 from sorter.vision.bundle import open_bundle
 from sorter.vision.classifier import Classifier
-from tests.mishaps import toml_of
 from tests.soak.mutate import mutate, mutate_png
-from tests.tiny import taxonomy3, write_bundle
+from tests.support.mishaps import toml_of
+from tests.support.tiny import taxonomy3, write_bundle
+from train.drawn.render import draw
 
 MAX_PIXELS = 4_000_000
 """Small, so that what a decoder takes for itself stands out from the picture."""

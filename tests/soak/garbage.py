@@ -12,10 +12,10 @@ import argparse
 import sys
 from random import Random
 
-from sorter.actuator.device import Device
-from sorter.actuator.memory import Ram
 from sorter.actuator.protocol import COMMAND_LIMIT, REPLY_LIMIT, seal
 from sorter.actuator.session import Session
+from sorter.actuator.simulator.device import Device
+from sorter.actuator.simulator.eeprom import Ram
 
 _WORDS = ("GO s 1 1", "GO s 7 2", "HOME 3", "Q 1", "ACK 1", "DONE 1 1 3", "ST 1 NEW", "FAIL 1 X")
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from math import inf
 from random import Random
 
-from sorter.actuator.device import Device
-from sorter.actuator.errand import Errand
-from sorter.actuator.faults import Faults, Line, stray_reply
-from sorter.actuator.memory import Kept, Ram
+from sorter.actuator.exchange import Errand
 from sorter.actuator.session import Session
+from sorter.actuator.simulator.cable import Faults, Line, stray_reply
+from sorter.actuator.simulator.device import Device
+from sorter.actuator.simulator.eeprom import Kept, Ram
 from sorter.actuator.state import State
 from sorter.domain import Delivery, Movement, Verb
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tests.review_stand import ROOT, sitting
+from tests.support.review_stand import ROOT, sitting
 
 RELEASED = ROOT / "weights" / "mobilenet_v2"
 NEW = (("gv2_battery_packs", "02_01"), ("happy531_paper", "00_08"), ("hk_drinks", "00_00"))

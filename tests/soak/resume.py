@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from sorter.samples.render import draw
+from train.drawn.render import draw
 
 CODES = ("00_03", "02_01", "03_01")
 RECIPE = ["--init", "none", "--stage", "full", "--size", "64", "--batch", "4", "--epochs", "6"]

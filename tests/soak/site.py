@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.soak.station import OPEN_STATES, gate
-from tests.tiny import write_bundle
+from tests.support.tiny import write_bundle
 
 MAX_AGE_S = 5.0
 LATE_SLACK_S = 0.5

@@ -27,10 +27,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sorter.actuator.eventlog import EventLog
-from sorter.actuator.memory import Kept
-from sorter.actuator.simulator import Simulator
-from sorter.actuator.sockets import PtySocket
+from sorter.actuator.simulator.eeprom import Kept
+from sorter.actuator.simulator.endpoints import PtySocket
+from sorter.actuator.simulator.eventlog import EventLog
+from sorter.actuator.simulator.simulator import Simulator
 from tests.soak.station_child import COLOURS, paint
 
 MOVE_S = 0.03

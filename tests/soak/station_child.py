@@ -19,15 +19,15 @@ from PIL import Image
 
 from sorter.actuator.link import open_actuator
 from sorter.domain import Decision, Policy, Prediction, Taxonomy
-from sorter.station.bell import Bell
-from sorter.station.loop import Station
-from sorter.station.metrics import Metrics
-from sorter.station.notify import Notifier, Watchdog
-from sorter.station.opening import open_journal
+from sorter.station.health.metrics import Metrics
+from sorter.station.health.reporter import Pulse, live_path
+from sorter.station.health.systemd import Notifier, Watchdog
+from sorter.station.intake.watcher import Watcher
+from sorter.station.journal.opening import open_journal
 from sorter.station.parts import Parts
-from sorter.station.pulse import Pulse, live_path
 from sorter.station.settings import Settings
-from sorter.station.watcher import Watcher
+from sorter.station.station import Station
+from sorter.station.wakeup import Bell
 from sorter.taxonomy import taxonomy_from_dict
 from sorter.vision import images
 from sorter.vision.decide import average, decide

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from sorter.actuator.link import Link
 from sorter.actuator.serialport import Port, open_port
-from sorter.clock import uptime_s
 from sorter.domain import Delivery
+from sorter.host.clock import uptime_s
 
 
 class Timed:

@@ -26,7 +26,7 @@ from typing import Any
 from sorter.vision.bundle import MODEL_FILES, open_bundle
 from tests.soak.camera import TAXONOMY, Camera
 from tests.soak.site import Site, open_site, tell
-from tests.tiny import write_bundle, write_bundle26
+from tests.support.tiny import write_bundle, write_bundle26
 
 VARIANTS = 3
 RATE = 10.0

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 from sorter.actuator.link import Link
-from sorter.actuator.memory import Kept
 from sorter.actuator.serialport import Port, open_port
-from sorter.actuator.simulator import Simulator
-from sorter.actuator.sockets import PtySocket
-from sorter.clock import uptime_s
+from sorter.actuator.simulator.eeprom import Kept
+from sorter.actuator.simulator.endpoints import PtySocket
+from sorter.actuator.simulator.simulator import Simulator
+from sorter.host.clock import uptime_s
 
 
 class Tap:

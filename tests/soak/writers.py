@@ -29,7 +29,7 @@ from PIL import Image
 
 from tests.soak.camera import TAXONOMY, digest
 from tests.soak.site import open_site, tell
-from tests.tiny import colour_of
+from tests.support.tiny import colour_of
 
 PIECES = 10
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from sorter.domain import Decision, ItemState, Reason, Status
-from sorter.station.archive import Archive, Ring
-from sorter.station.metrics import Metrics
-from sorter.station.picture import Picture
+from sorter.station.health.metrics import Metrics
+from sorter.station.intake.picture import Picture
+from sorter.station.intake.reading import read_whole
 from sorter.station.record import Record
-from sorter.station.settle import read_whole
-from tests.tiny import taxonomy3
+from sorter.station.sinks.archive import Archive, Ring
+from tests.support.tiny import taxonomy3
 
 TAXONOMY = taxonomy3()
 CAN = TAXONOMY.items[0]
@@ -91,9 +91,9 @@ def test_a_copy_that_fails_half_way_leaves_the_original_and_no_half(
     code = f"""
 import resource, signal
 from pathlib import Path
-from sorter.station.archive import Archive
-from sorter.station.metrics import Metrics
-from tests.test_archive import FAULTS, record
+from sorter.station.sinks.archive import Archive
+from sorter.station.health.metrics import Metrics
+from tests.station.test_archive import FAULTS, record
 told, meter = record(Path({str(path)!r}), 1), Metrics(strict=True)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))

@@ -16,13 +16,13 @@ import pytest
 
 from sorter.domain import Decision, ItemState, Status
 from sorter.errors import JournalError
-from sorter.station.history import read_items, summarise
-from sorter.station.journal import Journal
-from sorter.station.opening import open_journal
-from sorter.station.picture import Picture
-from sorter.station.retention import Retention
-from sorter.station.settle import Identity
-from tests.tiny import taxonomy3
+from sorter.station.intake.picture import Picture
+from sorter.station.intake.reading import Identity
+from sorter.station.journal.history import read_items, summarise
+from sorter.station.journal.journal import Journal
+from sorter.station.journal.opening import open_journal
+from sorter.station.journal.retention import Retention
+from tests.support.tiny import taxonomy3
 
 TAXONOMY = taxonomy3()
 CAN = TAXONOMY.items[0]
@@ -201,9 +201,9 @@ def test_every_write_survives_kill_9(tmp_path: Path) -> None:
     code = (
         "import sys, os, signal\n"
         "from pathlib import Path\n"
-        "from tests.test_journal import picture\n"
+        "from tests.station.test_journal import picture\n"
         "from sorter.domain import ItemState\n"
-        "from sorter.station.opening import open_journal\n"
+        "from sorter.station.journal.opening import open_journal\n"
         f"journal = open_journal(Path({str(file)!r}))\n"
         "for i in range(10**6):\n"
         "    print(journal.add(picture(str(i), str(i)), ItemState.DONE), flush=True)\n"
@@ -226,10 +226,10 @@ def test_a_full_disk_takes_last_words_and_no_new_item(tmp_path: Path) -> None:
     code = f"""
 import resource, signal
 from pathlib import Path
-from tests.test_journal import DECISION, picture
+from tests.station.test_journal import DECISION, picture
 from sorter.domain import ItemState
-from sorter.station.journal import JournalStuckError
-from sorter.station.opening import open_journal
+from sorter.station.journal.journal import JournalStuckError
+from sorter.station.journal.opening import open_journal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = open_journal(Path({str(file)!r}))
 n = journal.add(picture(), ItemState.SENT, decision=DECISION)

@@ -14,7 +14,7 @@ import pytest
 import sorter
 from sorter.domain import ItemState
 from sorter.errors import EnvironmentFault
-from sorter.station.metrics import BUCKETS_S, DECLARED, Metrics
+from sorter.station.health.metrics import BUCKETS_S, DECLARED, Metrics
 
 SAMPLE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? (\S+)$")
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
@@ -222,7 +222,7 @@ def test_whatever_the_program_counts_is_declared() -> None:
 
 
 def test_every_metric_is_documented_with_its_unit() -> None:
-    page = (Path(__file__).parents[1] / "systemd" / "README.md").read_text()
+    page = (Path(__file__).parents[2] / "systemd" / "README.md").read_text()
     rows = re.findall(r"^\| `(sorter_\w+)(?:{(.*)})?` \| (\w+) \| (.+?) \| (.+?) \|$", page, re.M)
     documented = {
         name: (labels, "info" if name.endswith("_info") else kind, help_)

@@ -6,9 +6,9 @@ import threading
 import time
 from pathlib import Path
 
-from sorter.station.settle import Identity
-from sorter.station.waiting import MAX_HINTED, MAX_LISTED, Entry, Waiting
-from sorter.station.watcher import Watcher
+from sorter.station.intake.pending import MAX_HINTED, MAX_LISTED, Entry, Waiting
+from sorter.station.intake.reading import Identity
+from sorter.station.intake.watcher import Watcher
 
 
 def entry(name: str, arrived: float, *, backlog: bool = False, hinted: bool = False) -> Entry:

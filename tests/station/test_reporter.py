@@ -14,10 +14,10 @@ from sorter.actuator.link import Link
 from sorter.actuator.plain import PlainLink
 from sorter.actuator.serialport import Port
 from sorter.errors import PortError
-from sorter.station.metrics import DECLARED, Metrics
-from sorter.station.notify import Notifier, Watchdog
-from sorter.station.pulse import Pulse, live_path
-from sorter.station.situation import Situation
+from sorter.station.health.metrics import DECLARED, Metrics
+from sorter.station.health.reporter import Pulse, live_path
+from sorter.station.health.status import Situation
+from sorter.station.health.systemd import Notifier, Watchdog
 
 FIRST = Situation(
     folder="/camera",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sorter.station.notify import STATUS_LIMIT, Notifier, Watchdog
+from sorter.station.health.systemd import STATUS_LIMIT, Notifier, Watchdog
 
 
 @pytest.fixture(params=["path", "abstract"])

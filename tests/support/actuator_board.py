@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent / "firmware"
-FIRMWARE = Path(__file__).parents[1] / "sorter" / "actuator" / "firmware"
+FIRMWARE = Path(__file__).parents[2] / "sorter" / "actuator" / "firmware"
 CORE = Path("/usr/share/arduino/hardware/arduino/avr")
 FLASH, RAM = 32_256, 2_048  # of an Uno, boot loader taken off
 

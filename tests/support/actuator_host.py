@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sorter.actuator.errand import Errand
+from sorter.actuator.exchange import Errand
 from sorter.actuator.protocol import seal
 from sorter.actuator.session import Session
 from sorter.domain import Delivery

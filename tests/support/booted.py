@@ -116,7 +116,7 @@ def boot(tmp_path: Path) -> Iterator[Booted]:
     base.mkdir()
     extra.mkdir(exist_ok=True)
     groups, mounts = _control_groups(f"sorter-test-{os.getpid()}")
-    arguments = [str(base), str(Path(__file__).parents[1]), str(Path(numpy.__file__).parents[1])]
+    arguments = [str(base), str(Path(__file__).parents[2]), str(Path(numpy.__file__).parents[1])]
     arguments += [sys.base_prefix, str(extra), f"python3.{sys.version_info.minor}", mounts]
     join = " && ".join(f"echo $$ > {group}/cgroup.procs" for group in groups)
     unshare = "exec unshare --mount --pid --uts --ipc --cgroup --fork --kill-child"

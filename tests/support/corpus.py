@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from sorter.samples.render import draw
+from train.drawn.render import draw
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """A folder from the field, written by code, with the row that each of its files must get.
 
-Good pictures are painted in the colour of one class of `tests.tiny.taxonomy3`, so that a decoder
-that turns, mixes or drops something gives another label. Bad ones come from `tests.corpus` too.
+Good pictures are painted in the colour of one class of `tests.support.tiny.taxonomy3`, so that a
+decoder that turns, mixes or drops something gives another label. Bad ones come from
+`tests.support.corpus` too.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from sorter.vision.exif import TURNS
-from tests.corpus import good_jpeg, write_bad
-from tests.tiny import colour_of, taxonomy3
+from tests.support.corpus import good_jpeg, write_bad
+from tests.support.tiny import colour_of, taxonomy3
 
 SIZE = (64, 48)
 RED, GREEN = (colour_of(taxonomy3(), i) for i in (0, 1))

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sorter.cli import boundary
+from sorter.cli import exits
 from sorter.cli.app import app
 from sorter.domain import Taxonomy
-from sorter.station.opening import open_journal
-from tests.tiny import colour_of, paint, taxonomy3, write_bundle
+from sorter.station.journal.opening import open_journal
+from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
 
 GROUPS = {
     "header": b"a,b\n1,2\n",
@@ -104,7 +104,7 @@ def typed(line: str, places: Mapping[str, str], monkeypatch: pytest.MonkeyPatch)
     while "=" in words[0]:
         monkeypatch.setenv(*words.pop(0).split("=", 1))
     monkeypatch.setattr("sys.argv", ["sorter", *words])
-    return boundary.run(app, "sorter")
+    return exits.run(app, "sorter")
 
 
 def _journals(root: Path, names: dict[str, Path]) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def make_ring(folder: Path, count: int = 4) -> Path:

@@ -17,7 +17,7 @@ import termios
 import time
 from types import TracebackType
 
-from tests.processes import SORTER
+from tests.support.processes import SORTER
 
 LEFT = b"\x1b[?1049l"
 """What a terminal is told when a program leaves the second screen."""

@@ -20,7 +20,7 @@ from PIL import Image
 from sorter.domain import Policy, Taxonomy
 from sorter.taxonomy import default_taxonomy, taxonomy_from_dict
 from sorter.vision.bundle import MODEL_FILES
-from sorter.vision.description import write_metadata
+from sorter.vision.metadata import write_metadata
 
 SHARPNESS = 300.0
 """Logits a squared unit of colour distance; high, so that a painted class scores about 1."""

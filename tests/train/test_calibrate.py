@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch")
 
 from sorter.taxonomy import read_taxonomy  # noqa: E402
 from sorter.vision.evaluate import auroc, calibration_error  # noqa: E402
-from tests.train_pictures import write_taxonomy  # noqa: E402
-from train.calibrate import (  # noqa: E402
+from tests.support.train_pictures import write_taxonomy  # noqa: E402
+from train.config import make_config  # noqa: E402
+from train.judge.calibrate import (  # noqa: E402
     bin_thresholds,
     calibrate,
     calibrated,
@@ -23,7 +24,6 @@ from train.calibrate import (  # noqa: E402
     to_json,
     unknown_score,
 )
-from train.config import make_config  # noqa: E402
 
 
 def made_up(n: int, heat: float) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from sorter.cli import train as command
 from sorter.errors import UsageError
 from train.config import Config, make_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def run_without_torch(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -14,15 +14,15 @@ from torch import Tensor  # noqa: E402
 
 from sorter.errors import DataError  # noqa: E402
 from sorter.taxonomy import read_taxonomy  # noqa: E402
-from tests.train_pictures import draw, write_folder, write_taxonomy  # noqa: E402
-from train.augment import augment  # noqa: E402
+from tests.support.train_pictures import draw, write_folder, write_taxonomy  # noqa: E402
 from train.config import make_config  # noqa: E402
-from train.data import Corpus, Example, Pixels, Sources, gather  # noqa: E402
-from train.features import read_features  # noqa: E402
-from train.folds import ALWAYS, NEVER, assign, held_strange  # noqa: E402
+from train.data.augment import augment  # noqa: E402
+from train.data.corpus import Corpus, Example, Pixels, Sources, gather  # noqa: E402
+from train.data.sampling import epoch_rows, random_stream  # noqa: E402
+from train.fit.features import read_features  # noqa: E402
+from train.judge.folds import ALWAYS, NEVER, assign, held_strange  # noqa: E402
 from train.machine import Machine  # noqa: E402
 from train.networks import build  # noqa: E402
-from train.sampling import epoch_rows, random_stream  # noqa: E402
 
 
 def quiet(line: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sorter.samples.objects import OBJECTS
-from sorter.samples.render import BUNDLED, draw, write_folder
 from sorter.taxonomy import default_taxonomy
+from train.drawn.objects import OBJECTS
+from train.drawn.render import BUNDLED, draw, write_folder
 
 PICTURES = Path(str(resources.files("sorter.samples").joinpath("pictures")))
 

@@ -13,13 +13,13 @@ torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 
 from sorter.errors import FolderError, ModelError, UsageError  # noqa: E402
+from sorter.host.cores import usable_cores  # noqa: E402
 from sorter.taxonomy import read_taxonomy  # noqa: E402
-from sorter.vision.cores import usable_cores  # noqa: E402
-from tests.train_pictures import write_folder, write_strange, write_taxonomy  # noqa: E402
+from tests.support.train_pictures import write_folder, write_strange, write_taxonomy  # noqa: E402
 from train import checkpoint  # noqa: E402
 from train.config import Config, make_config  # noqa: E402
-from train.data import Corpus, Pixels, Sources, gather  # noqa: E402
-from train.fit import Job, fit  # noqa: E402
+from train.data.corpus import Corpus, Pixels, Sources, gather  # noqa: E402
+from train.fit.loop import Job, fit  # noqa: E402
 from train.interrupt import Interrupt  # noqa: E402
 from train.machine import Machine, open_machine  # noqa: E402
 from train.networks import build  # noqa: E402
@@ -159,8 +159,8 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
 def test_out_of_memory_halves_the_batch_and_keeps_the_update(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from train.targets import make_targets
-    from train.update import make_optimizer, step
+    from train.fit.targets import make_targets
+    from train.fit.update import make_optimizer, step
 
     config = make_config({"network": "dnn", "size_px": 32})
     lines: list[str] = []

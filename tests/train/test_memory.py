@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch")
 
 from sorter.errors import ModelError  # noqa: E402
-from train.calibrate import Calibration  # noqa: E402
 from train.config import Config  # noqa: E402
-from train.data import UNKNOWN  # noqa: E402
-from train.figures import predictions  # noqa: E402
-from train.init import Weights, fill  # noqa: E402
-from train.ir import Released, convert  # noqa: E402
-from train.memory import PREFIX, Memory, from_tensors, remember  # noqa: E402
+from train.data.corpus import UNKNOWN  # noqa: E402
+from train.judge.calibrate import Calibration  # noqa: E402
+from train.judge.figures import predictions  # noqa: E402
 from train.networks import Network, build  # noqa: E402
-from train.quantize import post_training  # noqa: E402
+from train.networks.memory import PREFIX, Memory, from_tensors, remember  # noqa: E402
+from train.networks.start_weights import Weights, fill  # noqa: E402
+from train.release.ir import Released, convert  # noqa: E402
+from train.release.quantize import post_training  # noqa: E402
 
 CONFIG = replace(Config(), memory_weight=1.0, memory_dim=4, memory_balance=0.5)
 

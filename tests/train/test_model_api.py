@@ -17,7 +17,7 @@ from sorter.vision import images
 from sorter.vision.bundle import default_bundle, model_file, open_bundle
 from sorter.vision.classifier import Classifier
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import json, sys

@@ -10,14 +10,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from train.config import make_config  # noqa: E402
-from train.features import _OnCpu  # noqa: E402
-from train.head import mix_in  # noqa: E402
+from train.fit.features import _OnCpu  # noqa: E402
+from train.fit.head import mix_in  # noqa: E402
+from train.fit.schedules import rate  # noqa: E402
+from train.fit.targets import make_targets  # noqa: E402
+from train.fit.training import _keep_old  # noqa: E402
+from train.fit.update import make_optimizer, step  # noqa: E402
 from train.machine import Machine  # noqa: E402
 from train.networks import build  # noqa: E402
-from train.schedules import rate  # noqa: E402
-from train.targets import make_targets  # noqa: E402
-from train.training import _keep_old  # noqa: E402
-from train.update import make_optimizer, step  # noqa: E402
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from sorter.vision import images  # noqa: E402
 from sorter.vision.bundle import default_bundle, open_bundle  # noqa: E402
 from sorter.vision.classifier import Classifier  # noqa: E402
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CHECKPOINT = ROOT / "weights" / "mobilenet_v2" / "checkpoint.pt"
 
 

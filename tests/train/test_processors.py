@@ -11,13 +11,20 @@ from typing import Any
 import pytest
 
 from sorter.vision import bench
-from tests.soak.processors import differences
+from train.release.processors import differences
 
-PICTURES = Path(__file__).parent.parent / "sorter" / "samples" / "pictures"
+PICTURES = Path(__file__).parents[2] / "sorter" / "samples" / "pictures"
 
 
 def compared(precision: str) -> dict[str, Any]:
-    line = [sys.executable, "-m", "tests.soak.processors", str(PICTURES), "--precision", precision]
+    line = [
+        sys.executable,
+        "-m",
+        "train.release.processors",
+        str(PICTURES),
+        "--precision",
+        precision,
+    ]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     return {row["limit"]: row for row in map(json.loads, done.stdout.splitlines())}
 

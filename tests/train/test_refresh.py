@@ -15,11 +15,11 @@ from tests.soak.refresh import RELEASED, correct, measure, refresh, sorter
 
 pytest.importorskip("torch", reason="the training extra is not installed")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_twenty_corrected_pictures_become_weights_that_know_them(tmp_path: Path) -> None:
-    drawn = [sys.executable, "-m", "sorter.samples"]
+    drawn = [sys.executable, "-m", "train.drawn"]
     data, strange = tmp_path / "data", tmp_path / "strange"
     subprocess.run([*drawn, data, "--per-class", "6", "--seed", "1"], check=True, cwd=ROOT)
     subprocess.run([*drawn, strange, "--per-class", "1", "--seed", "2"], check=True, cwd=ROOT)

@@ -15,18 +15,18 @@ torch = pytest.importorskip("torch")
 
 from sorter.errors import DataError, FolderError, UsageError  # noqa: E402
 from sorter.taxonomy import read_taxonomy  # noqa: E402
-from tests.train_pictures import draw, write_folder, write_taxonomy  # noqa: E402
-from train import folds  # noqa: E402
+from tests.support.train_pictures import draw, write_folder, write_taxonomy  # noqa: E402
 from train.config import make_config  # noqa: E402
-from train.data import Example, Sources, gather  # noqa: E402
+from train.data.corpus import Example, Sources, gather  # noqa: E402
+from train.data.sampling import epoch_batches  # noqa: E402
+from train.data.siblings import know_siblings  # noqa: E402
 from train.entry import train  # noqa: E402
-from train.folder import write_arrays  # noqa: E402
 from train.interrupt import Interrupt  # noqa: E402
+from train.judge import folds  # noqa: E402
 from train.machine import Machine, _probe, amp_name, choose_amp  # noqa: E402
 from train.networks import build  # noqa: E402
 from train.progress import Steps  # noqa: E402
-from train.sampling import epoch_batches  # noqa: E402
-from train.siblings import know_siblings  # noqa: E402
+from train.run_folder import write_arrays  # noqa: E402
 
 SMALL: dict[str, Any] = {
     "network": "cnn",

@@ -20,7 +20,7 @@ from sorter.errors import ExportError, FolderError, UsageError  # noqa: E402
 from sorter.vision import images  # noqa: E402
 from sorter.vision.bundle import open_bundle  # noqa: E402
 from sorter.vision.classifier import Classifier  # noqa: E402
-from tests.train_pictures import draw, write_folder, write_strange, write_taxonomy  # noqa: E402
+from tests.support.train_pictures import draw, write_folder, write_strange, write_taxonomy  # noqa: E402
 from train.entry import export, train  # noqa: E402
 
 SMALL = {
@@ -144,7 +144,7 @@ def test_export_again_gives_the_same_network(place: Path) -> None:
 
 
 def test_a_network_that_disagrees_is_not_released(place: Path) -> None:
-    from train import export as gate
+    from train.release import export as gate
 
     expected = np.tile(np.array([[0.6, 0.3, 0.1]], np.float32), (12, 1))
     pixels = np.zeros((12, 64, 64, 3), np.uint8)
@@ -223,7 +223,7 @@ def test_interrupt_saves_and_resume_finishes(place: Path, tmp_path: Path) -> Non
     words += ["--taxonomy", str(place / "shapes.toml"), "--cache", str(place / "cache")]
     words += ["--network", "cnn", "--size", "32", "--epochs", "400", "--no-int8"]
     words += ["--set", "store_px=36", "--batch", "6", "--device", "cpu"]
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     with subprocess.Popen(words, cwd=root, stderr=subprocess.PIPE, text=True) as process:
         begun = time.monotonic()
         while not (tmp_path / "run" / "last.pt").is_file() and time.monotonic() - begun < 90:
@@ -243,7 +243,7 @@ def test_two_processes_train_together(place: Path, tmp_path: Path) -> None:
     words += ["--taxonomy", str(place / "shapes.toml"), "--cache", str(place / "cache")]
     words += ["--network", "cnn", "--size", "32", "--epochs", "2", "--no-int8", "--batch", "6"]
     words += ["--device", "cpu", "--json"]
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     result = subprocess.run(
         words, cwd=root, capture_output=True, text=True, timeout=200, check=False
     )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sorter.taxonomy import default_taxonomy
-from tests.soak.seeds import agreement
+from train.judge.seeds import agreement
 
 SAID = np.array([[0, 1, 2, 3, 5, 7, 8], [0, 1, 1, 3, 5, 7, 8], [0, 1, 0, 2, 5, 7, 8]])
 LABELS = np.array([0, 2, 2, 3, 6, 9, -1])
@@ -48,7 +48,7 @@ def write_runs(folder: Path) -> list[Path]:
 
 
 def compare(runs: list[Path], *words: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "tests.soak.seeds", *map(str, runs), "--data"]
+    line = [sys.executable, "-m", "train.judge.seeds", *map(str, runs), "--data"]
     line += [str(runs[0].parent / "data"), *words]
     return subprocess.run(line, capture_output=True, text=True, check=False)
 

@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from sorter.taxonomy import default_taxonomy  # noqa: E402
-from tests.test_data_check import _save, _scene  # noqa: E402
+from tests.dataset.test_check import _save, _scene  # noqa: E402
 from train.config import Config  # noqa: E402
-from train.data import Sources, gather  # noqa: E402
-from train.siblings import know_siblings  # noqa: E402
+from train.data.corpus import Sources, gather  # noqa: E402
+from train.data.siblings import know_siblings  # noqa: E402
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from train import checkpoint  # noqa: E402
-from train.init import load_start  # noqa: E402
 from train.networks import Network, build  # noqa: E402
+from train.networks.start_weights import load_start  # noqa: E402
 
 
 def _start(codes: list[str], outputs: int, file: Path) -> tuple[Network, list[str]]:

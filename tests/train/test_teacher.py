@@ -14,13 +14,13 @@ torch = pytest.importorskip("torch")
 
 from sorter.errors import ModelError  # noqa: E402
 from sorter.taxonomy import read_taxonomy  # noqa: E402
-from tests.train_pictures import write_folder, write_taxonomy  # noqa: E402
+from tests.support.train_pictures import write_folder, write_taxonomy  # noqa: E402
 from train.config import Config  # noqa: E402
-from train.data import Corpus, Sources, gather  # noqa: E402
+from train.data.corpus import Corpus, Sources, gather  # noqa: E402
 from train.entry import train  # noqa: E402
+from train.fit.targets import make_targets  # noqa: E402
+from train.fit.teacher import Classroom, read_wheel  # noqa: E402
 from train.networks.efficientnet_lite import EfficientNetLite  # noqa: E402
-from train.targets import make_targets  # noqa: E402
-from train.teacher import Classroom, read_wheel  # noqa: E402
 
 
 @pytest.fixture(scope="module")

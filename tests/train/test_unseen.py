@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from train import checkpoint  # noqa: E402
-from train.calibrate import Calibration, to_json  # noqa: E402
+from train.judge.calibrate import Calibration, to_json  # noqa: E402
 
 LABELS = [0, 0, 1, 0, 0, -1, -1]
 SAID = [0, 1, 1, 0, 5, 0, 0]
@@ -36,7 +36,7 @@ def judge(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
     calibration = Calibration(1.0, (0.5,) * 4, 0.5, (2.0, 0.0, -0.5, 0.0, 0.0, 0.0))
     checkpoint.save(folder / "final.pt", {"calibration": to_json(calibration)})
-    line = [sys.executable, "-m", "tests.soak.unseen", str(folder), "--checkpoint"]
+    line = [sys.executable, "-m", "train.judge.unseen", str(folder), "--checkpoint"]
     line += [str(folder / "final.pt"), *words]
     return subprocess.run(line, capture_output=True, text=True, check=False)
 

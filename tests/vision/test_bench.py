@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sorter.cli.app import app
-from tests.tiny import paint, write_bundle
+from tests.support.tiny import paint, write_bundle
 
 
 def test_the_share_is_the_rate_over_the_limit(tmp_path: Path) -> None:

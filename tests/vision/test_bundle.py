@@ -14,9 +14,9 @@ from sorter.domain import Policy
 from sorter.errors import BundleError
 from sorter.vision.bundle import default_bundle, open_bundle
 from sorter.vision.classifier import Classifier
-from sorter.vision.description import write_metadata
+from sorter.vision.metadata import write_metadata
 from sorter.vision.model import open_model
-from tests.tiny import build_model, colour_of, taxonomy3, write_bundle, write_bundle26
+from tests.support.tiny import build_model, colour_of, taxonomy3, write_bundle, write_bundle26
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

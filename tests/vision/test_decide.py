@@ -9,7 +9,7 @@ import pytest
 from sorter.domain import Policy, Prediction, Reason, Status
 from sorter.errors import UsageError
 from sorter.vision.decide import average, decide, with_min_confidence
-from tests.tiny import taxonomy3
+from tests.support.tiny import taxonomy3
 
 TAXONOMY = taxonomy3()  # can → metal; peel, pill → rest
 POLICY = Policy((0.7, 0.6), unknown_threshold=0.5)

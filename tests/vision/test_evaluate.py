@@ -15,7 +15,7 @@ from sorter.cli.app import app
 from sorter.domain import Policy, Prediction
 from sorter.errors import SorterError
 from sorter.vision.evaluate import auroc, calibration_error, evaluate
-from tests.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
 
 TAXONOMY = taxonomy3()
 POLICY = Policy((0.6, 0.6), unknown_threshold=0.5)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.tiny import write_bundle
+from tests.support.tiny import write_bundle
 
 AT_ONCE = """
 import os, sys, threading

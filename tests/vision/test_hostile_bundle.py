@@ -20,8 +20,8 @@ from openvino import opset13 as ops
 from sorter.domain import Item, Policy
 from sorter.errors import BundleError
 from sorter.vision.bundle import MODEL_FILES, open_bundle
-from sorter.vision.description import write_metadata
-from tests.tiny import build_model, taxonomy3, write_bundle
+from sorter.vision.metadata import write_metadata
+from tests.support.tiny import build_model, taxonomy3, write_bundle
 
 BOTH = tuple(MODEL_FILES.values())
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sorter.errors import ImageError
 from sorter.vision import images
-from tests.corpus import good_jpeg, huge_png
+from tests.support.corpus import good_jpeg, huge_png
 
 SIDE = 32
 

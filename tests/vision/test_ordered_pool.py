@@ -12,7 +12,7 @@ from itertools import count, islice
 
 import pytest
 
-from sorter.vision.in_order import WINDOW, in_order
+from sorter.vision.ordered_pool import WINDOW, in_order
 
 PATIENCE_S = 30.0
 

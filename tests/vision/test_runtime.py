@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.tiny import write_bundle
+from tests.support.tiny import write_bundle
 
 
 def test_no_converter_and_no_telemetry_on_the_way_to_a_network() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sorter.errors import UsageError
 from train.config import Config
-from train.data import UNKNOWN, Example
+from train.data.corpus import UNKNOWN, Example
 
 Rows = NDArray[np.int64]
 _K = TypeVar("_K")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sorter.dataset.duplicates import find_links, groups_of, has_keypoints
 from train.config import Config
-from train.data import UNKNOWN, Corpus, Example
+from train.data.corpus import UNKNOWN, Corpus, Example
 from train.progress import Steps
 
 VERSION = "2"

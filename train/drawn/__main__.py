@@ -1,4 +1,4 @@
-"""`python -m sorter.samples DIR`: a labelled folder of drawn pictures."""
+"""`python -m train.drawn DIR`: a labelled folder of drawn pictures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def main(
     classes: Annotated[str, typer.Option(help="Class codes, separated by commas.")] = "",
 ) -> None:
     """Draw pictures of the items that sorter ships drawings of."""
-    from sorter.samples.objects import OBJECTS
-    from sorter.samples.render import write_folder
+    from train.drawn.objects import OBJECTS
+    from train.drawn.render import write_folder
 
     codes = classes.split(",") if classes else list(OBJECTS)
     unknown = [code for code in codes if code not in OBJECTS]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sorter.samples.canvas import Layer, Rng, ball, pick, slope, vary
+from train.drawn.canvas import Layer, Rng, ball, pick, slope, vary
 
 
 def banana_peel(rng: Rng) -> Layer:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sorter.samples.canvas import Layer, Rng, across, ball, pick, vary
+from train.drawn.canvas import Layer, Rng, across, ball, pick, vary
 
 
 def battery(rng: Rng) -> Layer:

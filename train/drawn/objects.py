@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sorter.samples.canvas import Layer, Rng
-from sorter.samples.food import banana_peel, eggshell, leaf, orange_peel
-from sorter.samples.hazardous import battery, paint_bucket, tablets
-from sorter.samples.recyclable import basketball, can, cardboard, newspaper, plastic_bottle
-from sorter.samples.residual import ceramic_bowl, chopsticks, lighter, toothbrush
+from train.drawn.canvas import Layer, Rng
+from train.drawn.food import banana_peel, eggshell, leaf, orange_peel
+from train.drawn.hazardous import battery, paint_bucket, tablets
+from train.drawn.recyclable import basketball, can, cardboard, newspaper, plastic_bottle
+from train.drawn.residual import ceramic_bowl, chopsticks, lighter, toothbrush
 
 OBJECTS: Mapping[str, Callable[[Rng], Layer]] = {
     "00_00": plastic_bottle,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sorter.samples.canvas import Layer, Rng, across, ball, pick, slope, vary
+from train.drawn.canvas import Layer, Rng, across, ball, pick, slope, vary
 
 
 def plastic_bottle(rng: Rng) -> Layer:

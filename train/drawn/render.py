@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sorter.samples.canvas import compose
-from sorter.samples.objects import OBJECTS
+from train.drawn.canvas import compose
+from train.drawn.objects import OBJECTS
 
 SIDE_PX = 480
 

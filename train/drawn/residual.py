@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sorter.samples.canvas import Layer, Rng, across, pick, slope, vary
+from train.drawn.canvas import Layer, Rng, across, pick, slope, vary
 
 
 def chopsticks(rng: Rng) -> Layer:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sorter.vision import runtime
-from train.data import Corpus, Pixels
+from train.data.corpus import Corpus, Pixels
 from train.machine import Machine
 from train.networks import Network
 from train.progress import Steps

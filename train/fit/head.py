@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from train.config import Config
-from train.sampling import random_stream
-from train.schedules import rate
-from train.targets import Targets, loss
+from train.data.sampling import random_stream
+from train.fit.schedules import rate
+from train.fit.targets import Targets, loss
 
 
 def fit_head(

@@ -22,17 +22,17 @@ from torch import Tensor
 
 from sorter.errors import UsageError
 from train import checkpoint
-from train.augment import augment
 from train.config import Config, recipe_digest
-from train.data import UNKNOWN, Corpus, Pixels
+from train.data.augment import augment
+from train.data.corpus import UNKNOWN, Corpus, Pixels
+from train.data.sampling import epoch_batches, random_stream
+from train.fit.schedules import rate
+from train.fit.targets import Targets, Teacher, make_targets, mix
+from train.fit.update import Say, Weights, follow, make_optimizer, pull, step
 from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network
 from train.progress import Ticker, epoch_line
-from train.sampling import epoch_batches, random_stream
-from train.schedules import rate
-from train.targets import Targets, Teacher, make_targets, mix
-from train.update import Say, Weights, follow, make_optimizer, pull, step
 
 _EVAL_BATCH = 64
 _GLANCE = 400

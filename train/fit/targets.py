@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sorter.errors import DataError
 from train.config import Config
-from train.data import UNKNOWN, Example
+from train.data.corpus import UNKNOWN, Example
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from sorter.errors import ModelError
 from train import checkpoint
 from train.config import Config
-from train.data import UNKNOWN, Corpus, Pixels
-from train.features import read_features
-from train.head import fit_head
-from train.init import Weights, fill
+from train.data.corpus import UNKNOWN, Corpus, Pixels
+from train.data.sampling import weights
+from train.fit.features import read_features
+from train.fit.head import fit_head
+from train.fit.targets import Teacher, make_targets
 from train.machine import Machine
 from train.networks import Network
 from train.networks.efficientnet_lite import EfficientNetLite
-from train.sampling import weights
-from train.targets import Teacher, make_targets
+from train.networks.start_weights import Weights, fill
 
 Say = Callable[[str], None]
 _PARTS = 3

@@ -19,17 +19,17 @@ from torch import Tensor, nn
 
 from train import checkpoint
 from train.config import Config
-from train.data import UNKNOWN, Corpus, Pixels
-from train.features import read_features
-from train.fit import Job, fit
-from train.head import fit_head, mix_in
+from train.data.corpus import UNKNOWN, Corpus, Pixels
+from train.data.sampling import weights
+from train.fit.features import read_features
+from train.fit.head import fit_head, mix_in
+from train.fit.loop import Job, fit
+from train.fit.targets import Teacher, make_targets
+from train.fit.teacher import Classroom
 from train.interrupt import Interrupt
 from train.machine import Machine
-from train.memory import Memory, remember
 from train.networks import Network, build
-from train.sampling import weights
-from train.targets import Teacher, make_targets
-from train.teacher import Classroom
+from train.networks.memory import Memory, remember
 
 _MEMBER_SEED = 1000
 """Between the seeds of a soup's members; runs of neighbouring seeds share none."""

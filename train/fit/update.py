@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from train.config import Config
+from train.fit.targets import Targets, loss
 from train.machine import Machine
 from train.networks import Network
-from train.targets import Targets, loss
 
 Say = Callable[[str], None]
 Weights = dict[str, Tensor]

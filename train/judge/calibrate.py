@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sorter.domain import Policy, Taxonomy
 from train.config import Config
-from train.data import UNKNOWN
+from train.data.corpus import UNKNOWN
 
 Array = NDArray[np.float64]
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from sorter.domain import Prediction, Taxonomy
 from sorter.errors import DataError
 from sorter.vision import evaluate
-from train.calibrate import Calibration, calibrated, softmax, unknown_score
-from train.data import UNKNOWN, Corpus
-from train.folds import OutOfFold
+from train.data.corpus import UNKNOWN, Corpus
+from train.judge.calibrate import Calibration, calibrated, softmax, unknown_score
+from train.judge.folds import OutOfFold
 
 KEYS = (
     "n",

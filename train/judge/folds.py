@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from sorter.errors import DataError
 from train.config import Config
-from train.data import Corpus
-from train.folder import write_arrays
+from train.data.corpus import Corpus
+from train.run_folder import write_arrays
 
 ALWAYS = -1
 """The fold of an example that every training sees."""

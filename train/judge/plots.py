@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sorter.errors import FolderError
 from sorter.report.cards import Mistake, MistakeSheet
 from sorter.vision import images, thumbnail
-from train.calibrate import Calibration, calibrated
-from train.data import UNKNOWN, Corpus
+from train.data.corpus import UNKNOWN, Corpus
+from train.judge.calibrate import Calibration, calibrated
 
 _WORST = 60
 

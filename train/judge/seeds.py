@@ -1,7 +1,7 @@
 """How far a recipe's figures spread over seeds, and what no seed gets right.
 
     for s in 0 1 2; do sorter train ... --seed $s --folds 5 --out run-$s; done
-    python -m tests.soak.seeds run-0 run-1 run-2 --data DIR
+    python -m train.judge.seeds run-0 run-1 run-2 --data DIR
 
 Reads each run's `metrics.json` and `oof.npz`. A picture that every run puts into the same wrong
 class is no chance of one training: it looks like that class, or is labelled as it does not look.

@@ -1,7 +1,7 @@
 """What a release's temperature and thresholds do on folds, also on those they were not fitted to.
 
     sorter train ... --folds 5 --set folds_run=5 --out run
-    python -m tests.soak.unseen run --checkpoint BUNDLE/checkpoint.pt --fold 3 --fold 4
+    python -m train.judge.unseen run --checkpoint BUNDLE/checkpoint.pt --fold 3 --fold 4
 
 A run's metrics judge thresholds on the scores that set them. This reads `oof.npz`, takes the
 calibration of `--checkpoint` instead, and judges INT8's scores of the folds named (all of them
@@ -19,8 +19,9 @@ import typer
 from numpy.typing import NDArray
 
 from sorter.taxonomy import default_taxonomy
-from train import checkpoint, figures
-from train.calibrate import Calibration, from_json
+from train import checkpoint
+from train.judge import figures
+from train.judge.calibrate import Calibration, from_json
 
 SHOWN = ("n", "label_accuracy", "bin_accuracy", "ece", "coverage", "wrong_bin_rate")
 

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from train.memory import Memory
+from train.networks.memory import Memory
 
 
 class Network(nn.Module, ABC):

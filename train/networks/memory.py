@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sorter.errors import ModelError
 from train.config import Config
-from train.data import UNKNOWN
+from train.data.corpus import UNKNOWN
 
 PREFIX = "memory."
 """Before the names of its tensors in a network's state dict."""

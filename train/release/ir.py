@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from sorter.errors import ExportError
-from sorter.vision.description import write_metadata
-from train.calibrate import MAX_OFFSET, Calibration
+from sorter.vision.metadata import write_metadata
+from train.judge.calibrate import MAX_OFFSET, Calibration
 from train.networks import Network
 
 _WHOLE_BELOW = 4096

@@ -20,12 +20,12 @@ import torch
 
 from sorter.domain import Taxonomy
 from sorter.errors import ExportError, FolderError, MissingExtraError
-from sorter.samples.render import BUNDLED, draw
 from sorter.taxonomy import taxonomy_to_dict
 from sorter.vision import images, runtime
-from train.calibrate import Calibration
-from train.ir import Released, quiet_stdout
+from train.drawn.render import BUNDLED, draw
+from train.judge.calibrate import Calibration
 from train.networks import Network
+from train.release.ir import Released, quiet_stdout
 
 MAX_DELTA = 0.01
 """The largest difference of a probability from torch's, as for FP16.

@@ -1,7 +1,7 @@
 """Whether a picture gets the same answer on other processors, as far as one machine can tell.
 
-    python -m tests.soak.processors ../shared/data --precision int8
-    python -m tests.soak.processors ../shared/data --precision fp16
+    python -m train.release.processors ../shared/data --precision int8
+    python -m train.release.processors ../shared/data --precision fp16
 
 oneDNN's ONEDNN_MAX_CPU_ISA hides a processor's newer instructions. Every picture is classified by
 what this one has, then without AMX, then without VNNI; counts the answers that differ from the

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from sorter.vision import runtime
 from train.config import Config
-from train.ir import Raw, convert, quiet_stdout
 from train.networks import Network
+from train.release.ir import Raw, convert, quiet_stdout
 
 
 def post_training(model: Any, pictures: NDArray[np.uint8], config: Config) -> Any:

@@ -17,10 +17,10 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from sorter.actuator.device import Device
-from sorter.actuator.eventlog import EventLog
-from sorter.actuator.faults import Faults, Line, apply, stray_reply
-from sorter.actuator.memory import Memory
+from sorter.actuator.simulator.cable import Faults, Line, apply, stray_reply
+from sorter.actuator.simulator.device import Device
+from sorter.actuator.simulator.eeprom import Memory
+from sorter.actuator.simulator.eventlog import EventLog
 from sorter.errors import FolderError, UsageError
 
 

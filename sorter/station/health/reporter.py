@@ -15,9 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sorter.errors import SorterError
-from sorter.station.metrics import Metrics
-from sorter.station.notify import Notifier, Watchdog
-from sorter.station.situation import Situation
+from sorter.station.health.metrics import Metrics
+from sorter.station.health.status import Situation
+from sorter.station.health.systemd import Notifier, Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sorter.station.hints import Hints
-from sorter.station.mounts import SILENT, file_system
+from sorter.host.mounts import SILENT, file_system
+from sorter.station.intake.hints import Hints
 
 RETRY_S = 5.0
 """Between two tries to get events back."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from sorter.station.settle import is_picture_name, look
+from sorter.station.intake.reading import is_picture_name, look
 
 
 def listing(folder: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, os.stat_result]]:

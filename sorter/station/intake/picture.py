@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sorter.station.settle import Identity
+from sorter.station.intake.reading import Identity
 
 
 @dataclass(frozen=True, slots=True)

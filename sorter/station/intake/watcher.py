@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sorter.clock import uptime_s
 from sorter.errors import FolderError
-from sorter.station.bell import Bell
-from sorter.station.ears import Ears
-from sorter.station.listing import listing
-from sorter.station.mounts import place_of
-from sorter.station.picture import Picture
-from sorter.station.settle import SUFFIXES, Identity, is_picture_name, look, read_whole
-from sorter.station.waiting import Entry, Waiting
+from sorter.host.clock import uptime_s
+from sorter.host.mounts import place_of
+from sorter.station.intake.events import Ears
+from sorter.station.intake.listing import listing
+from sorter.station.intake.pending import Entry, Waiting
+from sorter.station.intake.picture import Picture
+from sorter.station.intake.reading import SUFFIXES, Identity, is_picture_name, look, read_whole
+from sorter.station.wakeup import Bell
 
 RESCAN_S = 2.0
 """Between two listings where events work."""

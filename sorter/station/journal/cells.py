@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sorter.station.settle import Identity
+from sorter.station.intake.reading import Identity
 
 LONGEST_REASON = 500
 

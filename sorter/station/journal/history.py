@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from sorter.errors import JournalError
-from sorter.station.cells import path_of
-from sorter.station.pulse import live_path
-from sorter.station.schema import VERSION
+from sorter.station.health.reporter import live_path
+from sorter.station.journal.cells import path_of
+from sorter.station.journal.schema import VERSION
 
 COLUMNS = (
     "n",

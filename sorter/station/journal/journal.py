@@ -18,11 +18,11 @@ from typing import Any
 from sorter import __version__
 from sorter.domain import Bin, Decision, ItemState
 from sorter.errors import JournalError
-from sorter.station.cells import identity_cell, one_line, path_of, stored
-from sorter.station.picture import Picture
-from sorter.station.reserve import Reserve
-from sorter.station.settle import Identity
-from sorter.station.stuck import is_stuck
+from sorter.station.intake.picture import Picture
+from sorter.station.intake.reading import Identity
+from sorter.station.journal.cells import identity_cell, one_line, path_of, stored
+from sorter.station.journal.reserve import Reserve
+from sorter.station.journal.stuck import is_stuck
 
 NEWEST_SAME_NAME = 8
 """A file that lies there now is among the newest records of its name; a camera may use one name

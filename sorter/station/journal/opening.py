@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sorter.errors import JournalError
-from sorter.station.journal import MAX_N, Journal
-from sorter.station.mounts import NETWORK, file_system
-from sorter.station.schema import VERSION, migrate
+from sorter.host.mounts import NETWORK, file_system
+from sorter.station.journal.journal import MAX_N, Journal
+from sorter.station.journal.schema import VERSION, migrate
 
 CHECK_BYTES = 64 * 1024 * 1024
 """A larger file is not read whole at start: on an SD card that would take minutes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from sorter.station.journal import Journal
+from sorter.station.journal.journal import Journal
 
 BATCH = 200
 """Records looked at in one step: some milliseconds, whatever the journal holds."""

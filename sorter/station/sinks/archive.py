@@ -18,10 +18,10 @@ from pathlib import Path
 
 from sorter.domain import ItemState, Status
 from sorter.errors import UsageError
-from sorter.station.picture import Picture
+from sorter.station.intake.picture import Picture
+from sorter.station.intake.reading import read_whole
+from sorter.station.interfaces import Meter
 from sorter.station.record import Record
-from sorter.station.seams import Meter
-from sorter.station.settle import read_whole
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import json
 from typing import TextIO
 
 from sorter.domain import Item
-from sorter.report.text import escape
-from sorter.station.outlet import Outlet
 from sorter.station.record import Record
+from sorter.station.sinks.nonblocking import Outlet
+from sorter.text import escape
 
 
 class Console:

@@ -19,14 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sorter.distributed import urls
 from sorter.domain import Outcome, Policy
 from sorter.errors import EnvironmentFault, MissingExtraError, ModelError
-from sorter.vision import images, remote
+from sorter.host.cores import usable_cores
+from sorter.vision import images
 from sorter.vision.batch import classify_one
 from sorter.vision.bundle import MODEL_FILES, Bundle, open_bundle
 from sorter.vision.classifier import Classifier
 from sorter.vision.compiled import default_cache_dir
-from sorter.vision.cores import usable_cores
 
 BLOCK = 256
 """Pictures an actor is handed at a time, at most; what is run again when a worker is lost."""
@@ -49,7 +50,7 @@ def classify(
 ) -> Generator[Outcome | T, None, None]:
     """One Outcome for each Path of `items`, in order; anything else passes through in its place.
 
-    The Addresses among them are those that `remote.find` gave. `jobs` is the number of actors, a
+    The Addresses among them are those that `urls.find` gave. `jobs` is the number of actors, a
     core each, default all of the cluster's. Joins the cluster that `RAY_ADDRESS` or `ray start`
     names, else starts one on this machine for the time being. Raises MissingExtraError without
     Ray, EnvironmentFault where the cluster gives up.
@@ -89,7 +90,7 @@ class _Job:
     policy: Policy
     max_pixels: int
     thumbnails: bool
-    sources: list[remote.Source]
+    sources: list[urls.Source]
 
 
 class _Worker:
@@ -119,12 +120,12 @@ class _Worker:
 
     def _outcome(self, name: bytes, place: str, source: int) -> Outcome:
         job, size_px = self._job, self._bundle.size_px
-        path = Path(os.fsdecode(name)) if source < 0 else remote.address(os.fsdecode(name))
+        path = Path(os.fsdecode(name)) if source < 0 else urls.address(os.fsdecode(name))
 
         def opened() -> images.Picture:
             if source < 0:
                 return images.load(path, size_px, max_pixels=job.max_pixels)
-            data = remote.read(job.sources[source].files, place)
+            data = urls.read(job.sources[source].files, place)
             return images.decode(data, size_px, max_pixels=job.max_pixels)
 
         return classify_one(
@@ -186,7 +187,7 @@ def _knock(named: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 
-def _listing(items: Iterable[Path | T], kept: Any) -> tuple[int, Any, list[remote.Source]]:
+def _listing(items: Iterable[Path | T], kept: Any) -> tuple[int, Any, list[urls.Source]]:
     """Paths as a table; what is no path goes to the file `kept`, with its place; the sources.
 
     A table of bytes, because a million Path objects would be ten times as large.
@@ -196,7 +197,7 @@ def _listing(items: Iterable[Path | T], kept: Any) -> tuple[int, Any, list[remot
     schema = pyarrow.schema(
         [("path", pyarrow.binary()), ("place", pyarrow.string()), ("source", pyarrow.int32())]
     )
-    sources: list[remote.Source] = []
+    sources: list[urls.Source] = []
     batches: list[Any] = []
     names: list[bytes] = []
     places: list[str] = []
@@ -219,7 +220,7 @@ def _listing(items: Iterable[Path | T], kept: Any) -> tuple[int, Any, list[remot
             passed += 1
             continue
         place, number = "", -1
-        if isinstance(item, remote.Address) and item.source is not None:
+        if isinstance(item, urls.Address) and item.source is not None:
             place = item.place
             if not sources or sources[-1] is not item.source:
                 sources.append(item.source)

@@ -1,0 +1,1 @@
+"""What a terminal shows: live screens, progress, summaries, log lines."""

@@ -1,0 +1,1 @@
+"""How the station is, told to whoever asks: systemd, metrics, `sorter status`."""

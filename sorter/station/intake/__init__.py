@@ -1,0 +1,1 @@
+"""A folder becomes settled pictures, each once."""

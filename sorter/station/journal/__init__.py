@@ -1,0 +1,1 @@
+"""Every picture's life in one SQLite file, one terminal record each."""

@@ -1,0 +1,1 @@
+"""Where finished records go besides the journal: archive, unsure folder, console."""

@@ -1,0 +1,1 @@
+"""Tests that need a machine: installs, boots, browsers, a simulated chip."""

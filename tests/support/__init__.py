@@ -1,0 +1,1 @@
+"""What tests share: small real parts, and nothing that replaces one."""

@@ -1,0 +1,1 @@
+"""Labelled folders become numbered examples, drawn and changed for training."""

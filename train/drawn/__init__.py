@@ -1,0 +1,1 @@
+"""Pictures drawn by us: for the bundled samples, the recipe and the tests."""

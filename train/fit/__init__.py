@@ -1,0 +1,1 @@
+"""The training itself: head, whole network, schedules, targets."""

@@ -1,0 +1,1 @@
+"""How good a training is: folds, calibration, figures, plots."""
