@@ -105,6 +105,11 @@ class Config:
     noise: float = 0.1
     erase: float = 0.25
     backdrop: float = 0.5
+    perspective: float = 0.0
+    elastic: float = 0.0
+    white_balance: float = 0.0
+    low_res: float = 0.0
+    paste: float = 0.0  # cut out and laid on a picture of no class or a drawn surface
 
     # Pictures of no class, and a teacher.
     unknown_share: float = 0.15
@@ -112,6 +117,9 @@ class Config:
     exposure: float = 0.1
     teacher: str = ""
     teacher_weight: float = 0.5
+    teacher_view: bool = False  # the teacher judges each changed picture, not once the original
+    teacher_epochs: int = 0  # of its own training before, with `teacher_view`
+    teacher_temperature: float = 2.0
 
     # What the head remembers of the pictures themselves: see `memory`.
     memory_weight: float = 0.5
@@ -137,7 +145,8 @@ class Config:
     device: str = "auto"
     amp: str = "auto"
     threads: int = 0
-    workers: int = 0  # threads that make batches; 0 for as many as the machine bears
+    workers: int = 0  # threads that make batches on a CPU
+    cuda_graphs: bool = True  # the steps of a GPU are recorded once and replayed
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -165,19 +174,19 @@ class Config:
 
 _KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
-RUNTIME = frozenset({"device", "amp", "threads", "workers"})
+RUNTIME = frozenset({"device", "amp", "threads", "workers", "cuda_graphs"})
 
 _SHARES = (
     *("dropout", "warmup", "label_smoothing", "ema", "blend", "refit", "balance_class"),
     *("balance_source", "data_share"),
     *("crop_min", "flip_vertical", "colour", "hue", "grey", "blur", "jpeg", "noise", "erase"),
-    "backdrop",
+    *("backdrop", "perspective", "elastic", "white_balance", "low_res", "paste"),
     *("unknown_share", "exposure", "teacher_weight", "wrong_bin_rate", "known_lost"),
     *("min_threshold", "momentum", "gamma", "memory_balance"),
 )
 _POSITIVE = (
     *("epochs", "batch", "soup", "lr", "layer_decay", "head_steps", "head_epochs", "head_lr"),
-    *("memory_sharpness", "memory_dim"),
+    *("memory_sharpness", "memory_dim", "teacher_temperature"),
 )
 
 PAPER: Mapping[str, Mapping[str, Any]] = {
