@@ -71,7 +71,9 @@ def test_no_path_of_a_developer_and_no_registry_host_is_in_the_project() -> None
     )
     if found.returncode == 128:
         pytest.skip("not a git checkout")
-    lines = [line for line in found.stdout.splitlines() if not line.startswith("tests/process/test_docs")]
+    lines = [
+        line for line in found.stdout.splitlines() if not line.startswith("tests/process/test_docs")
+    ]
     assert not lines
 
 
