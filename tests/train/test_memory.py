@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch")
 
 from sorter.errors import ModelError  # noqa: E402
+from sorter.taxonomy import taxonomy_from_dict  # noqa: E402
+from sorter.teach.graph import find_places  # noqa: E402
+from sorter.vision import runtime  # noqa: E402
 from train.config import Config  # noqa: E402
 from train.data.corpus import UNKNOWN  # noqa: E402
 from train.judge.calibrate import Calibration  # noqa: E402
@@ -19,7 +23,7 @@ from train.judge.figures import predictions  # noqa: E402
 from train.networks import Network, build  # noqa: E402
 from train.networks.memory import PREFIX, Memory, from_tensors, remember  # noqa: E402
 from train.networks.start_weights import Weights, fill  # noqa: E402
-from train.release.ir import Released, convert  # noqa: E402
+from train.release.ir import Released, convert, save_ir  # noqa: E402
 from train.release.quantize import post_training  # noqa: E402
 
 CONFIG = replace(Config(), memory_weight=1.0, memory_dim=4, memory_balance=0.5)
@@ -208,3 +212,48 @@ def test_start_weights_bring_a_memory_of_the_same_classes_in_any_order() -> None
     with pytest.raises(ModelError, match="memory"):
         broken = {**tensors, PREFIX + "keys": torch.full_like(memory.keys, torch.nan)}
         fill(other, Weights(broken, ("a", "b")), ("a", "b"))
+
+
+@pytest.mark.parametrize("kind", ["fp16", "int8"])
+@pytest.mark.parametrize("remembers", [True, False])
+def test_a_released_file_names_what_can_be_taught(
+    tmp_path: Path, kind: str, *, remembers: bool
+) -> None:
+    torch.manual_seed(0)
+    network = build("cnn", 3, size_px=32).eval()
+    width = network.head.in_features
+    if remembers:
+        network.memory = remember(
+            torch.rand(40, width),
+            np.arange(40) % 2,
+            list(map(str, range(40))),
+            np.ones(40),
+            2,
+            CONFIG,
+        )
+    calibration = Calibration(1.0, (0.5, 0.5), 0.5, (0.1,) * 6, (0.1,) * 4)
+    model = convert(Released(network, 2, calibration))
+    if kind == "int8":
+        pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+        model = post_training(model, pictures, replace(CONFIG, int8_skip=1))
+    taxonomy = taxonomy_from_dict(
+        {
+            "bins": [{"key": "a", "name": "A"}, {"key": "b", "name": "B"}],
+            "items": [{"code": c, "name": c, "bin": c} for c in "ab"],
+        },
+        source="test",
+    )
+    notes = {"taxonomy": taxonomy, "policy": calibration.policy, "temperature": 1.0}
+    save_ir(model, tmp_path / "model.xml", notes)
+    saved = runtime.core().read_model(tmp_path / "model.xml")
+    named = {op.get_friendly_name(): op for op in saved.get_ops()}
+    shapes = {"features": [1, width], "scores": [1, 2], "strangeness": [1, 1]}
+    for name, shape in shapes.items():
+        assert list(named[name].output(0).shape) == shape
+    assert list(named["head.weight"].output(0).shape) == [3, width]
+    assert ("memory.keys" in named) == remembers
+    if remembers:
+        assert list(named["memory.keys"].output(0).shape) == [40, 4]
+        assert list(named["memory.values"].output(0).shape) == [3, 40]
+    places = find_places(saved, 2)
+    assert places.features.get_node().get_friendly_name() == "features"

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sorter.errors import ExportError
+from sorter.teach.graph import name_places
 from sorter.vision.metadata import write_metadata
 from train.judge.calibrate import MAX_OFFSET, Calibration
 from train.networks import Network
@@ -94,6 +95,8 @@ def save_ir(model: Any, file: Path, notes: Mapping[str, Any]) -> None:
 
     model = model.clone()
     _compress(model)
+    if len(model.outputs) > 1:
+        name_places(model, int(model.outputs[0].shape[1]))
     write_metadata(model, **notes)
     openvino.save_model(model, file, compress_to_fp16=False)
 
