@@ -6,10 +6,46 @@ hands in the real ones, tests hand in small real ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from sorter.domain import Decision, LinkStatus, Movement, Prediction, Taxonomy
+from sorter.station.intake.picture import Picture
+
+
+class Intake(Protocol):
+    """Where settled pictures come from (see `intake.watcher.Watcher`)."""
+
+    problem: str
+    """Why no pictures can come now; empty where all is well."""
+
+    listings: int
+    """Full looks at the folder since the start."""
+
+    hold_backlog: bool
+    """While set, what was there at start waits."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the pictures lie."""
+
+    @property
+    def mode(self) -> str:
+        """How the folder is watched, in words for an operator."""
+
+    @property
+    def pending(self) -> int:
+        """Files seen and not yet handed over."""
+
+    def begin(self) -> None:
+        """Take note of what is there already: it is backlog. Raises FolderError."""
+
+    def pictures(self) -> Iterator[Picture | None]:
+        """Settled pictures as they come; None at every pause, so that the loop stays alive."""
+
+    def later(self, picture: Picture, why: str) -> None:
+        """`picture` is none as it stands: give it again when it changes, or for good."""
 
 
 class Model(Protocol):
@@ -56,6 +92,22 @@ class Actuator(Protocol):
 
     def close(self) -> None:
         """Let go of the line and end the background thread."""
+
+
+class Reload(Protocol):
+    """New weights beside the old ones (see `reload.Swapper`)."""
+
+    refused: str
+    """Why the last ones offered were refused; empty where they were not."""
+
+    def start(self) -> None:
+        """Begin to look for new weights."""
+
+    def request(self) -> None:
+        """Try the bundle now. Safe in a signal handler."""
+
+    def take(self) -> Model | None:
+        """The new model, once, if there is one."""
 
 
 class Voice(Protocol):

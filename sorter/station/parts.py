@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sorter.station.health.reporter import Pulse
-from sorter.station.intake.watcher import Watcher
-from sorter.station.interfaces import Actuator, Meter, Model, Voice
+from sorter.station.interfaces import Actuator, Intake, Meter, Model, Reload, Voice
 from sorter.station.journal.journal import Journal
 from sorter.station.record import Record
-from sorter.station.reload import Swapper
 from sorter.station.wakeup import Bell
 
 
@@ -29,7 +27,7 @@ class Sink(Protocol):
 class Parts:
     """What a station is made of. The caller opens and closes them."""
 
-    watcher: Watcher
+    watcher: Intake
     model: Model
     journal: Journal
     actuator: Actuator | None
@@ -37,5 +35,5 @@ class Parts:
     meter: Meter
     bell: Bell
     pulse: Pulse
-    swapper: Swapper | None = None
+    swapper: Reload | None = None
     sinks: Sequence[Sink] = ()

@@ -44,12 +44,13 @@ class Station:
         settle_s: float = 0.3,
         clock: Callable[[], float] = uptime_s,
         wall: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         settings.check(parts.model.taxonomy)
         self._parts = parts
         self._settings = settings
         self._settle_s = settle_s
-        self._clock, self._wall = clock, wall
+        self._clock, self._wall, self._sleep = clock, wall, sleep
         self._model = parts.model
         self._burst = Burst(settings.burst_s)
         self._stopping = False
@@ -274,7 +275,7 @@ class Station:
             left_s = until - self._clock()
             if left_s <= 0:
                 return
-            time.sleep(min(left_s, 0.1))
+            self._sleep(min(left_s, 0.1))
             if self._stopping:
                 return
 
