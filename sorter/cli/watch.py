@@ -138,7 +138,8 @@ def watch(
     from sorter.station.parts import Parts, Sink
     from sorter.station.reload import Swapper
     from sorter.station.settings import Settings
-    from sorter.station.sinks.archive import Archive, Ring, refuse_inside
+    from sorter.station.sinks.archive import Archive, refuse_inside
+    from sorter.station.sinks.unsure import UnsureFolder
     from sorter.station.station import Station
     from sorter.station.wakeup import Bell
     from sorter.vision.bundle import default_bundle
@@ -169,7 +170,7 @@ def watch(
     voice, meter, watchdog = Notifier(), Metrics(), Watchdog()
     sinks: list[Sink] = []
     if ring is not None:
-        sinks.append(Ring(ring, ring_size, meter=meter))
+        sinks.append(UnsureFolder(ring, ring_size, meter=meter))
     if archive is not None and not dry_run:
         sinks.append(Archive(archive, meter=meter))
 

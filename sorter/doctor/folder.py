@@ -13,7 +13,7 @@ from shlex import quote
 from sorter.doctor.finding import Finding, fail, ok, warn
 from sorter.host.mounts import SILENT, file_system
 from sorter.service.units import is_hidden
-from sorter.station.intake.hints import Hints
+from sorter.station.intake.events import Hints
 
 LIMITS = Path("/proc/sys/fs/inotify")
 

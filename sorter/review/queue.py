@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +17,11 @@ from sorter.domain import Item
 from sorter.errors import FolderError, ImageError, UsageError
 from sorter.review.log import Answer, Log
 from sorter.review.shelf import Shelf
+from sorter.station.sinks.unsure import UnsureName
 from sorter.text import escape
 from sorter.vision import images
 
 log = logging.getLogger(__name__)
-
-_RING = re.compile(r"\d{8}T\d{6}Z_n\d+_(?P<code>.+)_(?P<score>\d{1,3})\.[^.]+")
-"""The names that the station's ring gives."""
 
 _Key = tuple[str, int, int]
 
@@ -191,5 +188,5 @@ def _key(answer: Answer) -> _Key:
 
 
 def _shown(data: bytes, seen: Answer) -> Shown:
-    match = _RING.fullmatch(Path(seen.name).name)
-    return Shown(data, seen, match["code"], int(match["score"])) if match else Shown(data, seen)
+    name = UnsureName.read(Path(seen.name).name)
+    return Shown(data, seen, name.code, name.score) if name else Shown(data, seen)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sorter.domain import Prediction
-from sorter.station.intake.picture import Picture
+from sorter.station.intake.reading import Picture
 
 MAX_MEMBERS = 32
 """No camera takes more of one item; a folder filled at once must not become one item."""

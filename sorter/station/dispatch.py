@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from sorter.domain import Bin, Decision, Delivery, ItemState, LinkStatus
 from sorter.host.clock import uptime_s
-from sorter.station.intake.picture import Picture
+from sorter.station.intake.reading import Picture
 from sorter.station.interfaces import Actuator, Meter
 from sorter.station.journal.journal import Journal, JournalStuckError, Row
 

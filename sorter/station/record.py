@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sorter.domain import Bin, Decision, ItemState
-from sorter.station.intake.picture import Picture
+from sorter.station.intake.reading import Picture
 
 
 @dataclass(frozen=True, slots=True)

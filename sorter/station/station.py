@@ -18,7 +18,7 @@ from sorter.host.clock import uptime_s
 from sorter.station.burst import Burst, Shot
 from sorter.station.dispatch import Dispatcher, Job, StoppedError
 from sorter.station.health.status import look_at
-from sorter.station.intake.picture import Picture
+from sorter.station.intake.reading import Picture
 from sorter.station.journal.retention import Retention
 from sorter.station.parts import Parts
 from sorter.station.record import Record

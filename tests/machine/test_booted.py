@@ -27,7 +27,7 @@ PROBE = '''#!/opt/python/bin/PYTHON
 import json, os, socket, sqlite3, sys, time
 from pathlib import Path
 sys.path[:0] = ["/opt/checkout", "/opt/site"]
-from sorter.station.intake.hints import Hints
+from sorter.station.intake.events import Hints
 from sorter.station.health.metrics import Metrics
 from sorter.station.health.systemd import Notifier, Watchdog
 from sorter.station.reload import self_test

@@ -23,8 +23,7 @@ from sorter.domain import ItemState, Outcome, Status
 from sorter.report import csv as csv_report
 from sorter.report import jsonl as jsonl_report
 from sorter.station.health.reporter import live_path
-from sorter.station.intake.picture import Picture
-from sorter.station.intake.reading import Identity
+from sorter.station.intake.reading import Identity, Picture
 from sorter.station.journal.history import read_items, summarise
 from sorter.station.journal.opening import open_journal
 from sorter.taxonomy import read_taxonomy

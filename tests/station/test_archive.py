@@ -15,10 +15,10 @@ import pytest
 
 from sorter.domain import Decision, ItemState, Reason, Status
 from sorter.station.health.metrics import Metrics
-from sorter.station.intake.picture import Picture
-from sorter.station.intake.reading import read_whole
+from sorter.station.intake.reading import Picture, read_whole
 from sorter.station.record import Record
-from sorter.station.sinks.archive import Archive, Ring
+from sorter.station.sinks.archive import Archive
+from sorter.station.sinks.unsure import UnsureFolder
 from tests.support.tiny import taxonomy3
 
 TAXONOMY = taxonomy3()
@@ -108,7 +108,7 @@ assert FAULTS + " 1" in meter.text()
 def test_the_ring_forgets_its_oldest_and_nothing_of_others(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     mine = [camera(folder, f"holiday{i}.jpg") for i in range(5)]
-    ring = Ring(folder, 2, meter=Metrics(strict=True))
+    ring = UnsureFolder(folder, 2, meter=Metrics(strict=True))
     for n in (9, 10, 11):
         ring(record(camera(tmp_path / "camera", f"{n}.JPG", b"%d" % n), n))
     kept = sorted(path.name for path in folder.iterdir() if path not in mine)
@@ -118,7 +118,7 @@ def test_the_ring_forgets_its_oldest_and_nothing_of_others(tmp_path: Path) -> No
 
 def test_the_ring_keeps_bursts_too(tmp_path: Path) -> None:
     """Their bytes are not held while the group is gathered; they are read again."""
-    ring = Ring(tmp_path / "ring", 5, meter=Metrics(strict=True))
+    ring = UnsureFolder(tmp_path / "ring", 5, meter=Metrics(strict=True))
     told = record(camera(tmp_path / "camera", "a.jpg", b"first"), 1, held=False)
     ring(told)
     assert [path.read_bytes() for path in (tmp_path / "ring").iterdir()] == [b"first"]
@@ -128,7 +128,7 @@ def test_the_ring_keeps_bursts_too(tmp_path: Path) -> None:
 
 
 def test_a_class_code_is_never_a_path(tmp_path: Path) -> None:
-    ring = Ring(tmp_path / "ring", 5, meter=Metrics(strict=True))
+    ring = UnsureFolder(tmp_path / "ring", 5, meter=Metrics(strict=True))
     told = record(camera(tmp_path / "camera", "a.jpg"), 1)
     assert told.decision is not None
     odd = replace(told.decision, label=replace(CAN, code="../../x"))

@@ -16,8 +16,7 @@ import pytest
 
 from sorter.domain import Decision, ItemState, Status
 from sorter.errors import JournalError
-from sorter.station.intake.picture import Picture
-from sorter.station.intake.reading import Identity
+from sorter.station.intake.reading import Identity, Picture
 from sorter.station.journal.history import read_items, summarise
 from sorter.station.journal.journal import Journal
 from sorter.station.journal.opening import open_journal

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from sorter.errors import FolderError
-from sorter.station.intake.picture import Picture
-from sorter.station.intake.reading import Identity, is_picture_name, read_whole
+from sorter.station.intake.reading import Identity, Picture, is_picture_name, read_whole
 from sorter.station.intake.watcher import Watcher
 
 DATA = bytes(range(256)) * 40

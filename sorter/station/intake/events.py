@@ -1,22 +1,32 @@
-"""Events of the watched folder, and how far they may be trusted.
+"""Events of the watched folder: a hint, never the truth, and how far it may be trusted.
 
-Owns their beginning, their deaths and the doubt in them. Lists no folder and reads no file.
+Owns the watchdog observer, its life, its deaths and the doubt in it. Only this module imports
+watchdog. Lists no folder and reads no file. An event that is lost (a full queue, a dead thread, a
+network mount) costs latency and nothing more, since the watcher lists the folder all the same.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from watchdog.events import FileClosedEvent, FileMovedEvent, FileSystemEvent, FileSystemEventHandler
+from watchdog.observers.api import BaseObserver
+
 from sorter.host.mounts import SILENT, file_system
-from sorter.station.intake.hints import Hints
 
 RETRY_S = 5.0
 """Between two tries to get events back."""
 
 MISSED_LIMIT = 3
 """Finished files that events never told of, before the events are doubted."""
+
+MAX_NAMES = 10_000
+"""Names kept between two looks; beyond it only the doubt is kept."""
 
 
 class Ears:
@@ -74,3 +84,97 @@ class Ears:
         """End the threads; `mode` says why nobody listens."""
         self._hints.stop()
         self.mode = why
+
+
+class Hints:
+    """Collects names from inotify. `ring` is called (from another thread) on each first name."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
+        self._lock = threading.Lock()
+        self._names: set[str] = set()
+        self._doubt = False
+        self._observer: BaseObserver | None = None
+
+    def watch(self, folder: Path) -> str:
+        """Begin again on `folder`; "" or one line that says why there are no events."""
+        self.stop()
+        try:
+            from watchdog.observers.inotify import InotifyObserver
+        except Exception as error:
+            # Not Linux, or a C library without inotify: polling it is.
+            return f"no inotify here ({type(error).__name__})"
+        observer: BaseObserver | None = None
+        try:
+            observer = InotifyObserver(generate_full_events=True)
+            # A symlinked folder must be watched where it really is.
+            observer.schedule(
+                _Handler(self._take),
+                os.path.realpath(folder),
+                recursive=False,
+                event_filter=[FileClosedEvent, FileMovedEvent],
+            )
+            observer.start()
+        except (OSError, RuntimeError) as error:
+            if observer is not None:
+                _end(observer)
+            return f"inotify refused: {error}"
+        self._observer = observer
+        return ""
+
+    @property
+    def alive(self) -> bool:
+        """True while every thread behind the events runs."""
+        observer = self._observer
+        return (
+            observer is not None
+            and observer.is_alive()
+            and all(emitter.is_alive() for emitter in list(observer.emitters))
+            and bool(observer.emitters)
+        )
+
+    def take(self) -> tuple[set[str], bool]:
+        """The names since the last call, and whether more were lost than are given."""
+        with self._lock:
+            names, self._names = self._names, set()
+            doubt, self._doubt = self._doubt, False
+        return names, doubt
+
+    def stop(self) -> None:
+        """End the observer's threads; bounded wait."""
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            _end(observer)
+
+    def _take(self, name: str) -> None:
+        with self._lock:
+            first = not self._names
+            if len(self._names) < MAX_NAMES:
+                self._names.add(name)
+            else:
+                self._doubt = True
+        if first:
+            self._ring()
+
+
+def _end(observer: BaseObserver) -> None:
+    # A half-started observer raises RuntimeError on join; there is nothing left to end then.
+    with contextlib.suppress(RuntimeError, OSError, KeyError):
+        observer.stop()
+        observer.join(2.0)
+
+
+class _Handler(FileSystemEventHandler):
+    """An exception out of a handler would end watchdog's dispatcher for good: none gets out."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        self._take = take
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        try:
+            path = event.dest_path if isinstance(event, FileMovedEvent) else event.src_path
+            if path and not event.is_directory:
+                self._take(os.path.basename(os.fsdecode(path)))  # noqa: PTH119
+        except Exception:
+            # The listing finds what this lost.
+            return

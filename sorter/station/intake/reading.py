@@ -1,6 +1,6 @@
-"""Read one picture whole: names that count, what identifies a file, bytes that held still.
+"""Look at files: which names count, what a folder lists, what identifies a file, its bytes.
 
-Owns the look at a single file. Knows no folder, no clock and no model, and never writes.
+Owns one look at a time. Remembers nothing, knows no clock and no model, and never writes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,27 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A settled file and its bytes.
+
+    `arrived` is when the file became whole, on the monotonic clock, `arrived_at` the same moment
+    in Unix time. `backlog` says it was there before the station. `final` says that it has been
+    unchanged so long that, if it is broken, it stays broken; where `unreadable` says why its bytes
+    cannot be had, `data` and `sha256` are empty and it is final too.
+    """
+
+    path: Path
+    data: bytes
+    sha256: str
+    identity: Identity
+    arrived: float
+    arrived_at: float
+    backlog: bool = False
+    final: bool = False
+    unreadable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
     """A file's bytes, their SHA-256 (hex), and the identity that held before and after."""
 
@@ -95,6 +117,23 @@ def look(path: Path) -> os.stat_result | None:
             return None
         raise
     return status if stat.S_ISREG(status.st_mode) else None
+
+
+def listing(folder: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """(name, state) of each regular file, in no order. OSError where the folder has none to give.
+
+    A file that cannot be looked at now is left out; the next listing tries again.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not is_picture_name(entry.name, suffixes):
+                continue
+            try:
+                status = look(folder / entry.name)
+            except OSError:
+                continue
+            if status is not None:
+                yield entry.name, status
 
 
 def read_whole(path: Path, *, max_bytes: int = MAX_BYTES) -> Whole | None:

@@ -15,10 +15,16 @@ from sorter.errors import FolderError
 from sorter.host.clock import uptime_s
 from sorter.host.mounts import place_of
 from sorter.station.intake.events import Ears
-from sorter.station.intake.listing import listing
 from sorter.station.intake.pending import Entry, Waiting
-from sorter.station.intake.picture import Picture
-from sorter.station.intake.reading import SUFFIXES, Identity, is_picture_name, look, read_whole
+from sorter.station.intake.reading import (
+    SUFFIXES,
+    Identity,
+    Picture,
+    is_picture_name,
+    listing,
+    look,
+    read_whole,
+)
 from sorter.station.wakeup import Bell
 
 RESCAN_S = 2.0

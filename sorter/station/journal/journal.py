@@ -18,8 +18,7 @@ from typing import Any
 from sorter import __version__
 from sorter.domain import Bin, Decision, ItemState
 from sorter.errors import JournalError
-from sorter.station.intake.picture import Picture
-from sorter.station.intake.reading import Identity
+from sorter.station.intake.reading import Identity, Picture
 from sorter.station.journal.cells import identity_cell, one_line, path_of, stored
 from sorter.station.journal.reserve import Reserve
 from sorter.station.journal.stuck import is_stuck

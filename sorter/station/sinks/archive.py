@@ -1,8 +1,7 @@
-"""Where processed pictures go: out of the camera's folder, or into a ring kept for labelling.
+"""Where processed pictures go: out of the camera's folder, into `--archive`.
 
-Owns two sinks of the loop. Neither overwrites anything, and neither raises for what a disk can do:
-the record is durable by then, so a picture that cannot be filed stays where it is, and the log says
-so.
+Owns that sink. It overwrites nothing and raises nothing for what a disk can do: the record is
+durable by then, so a picture that cannot be filed stays where it is, and the log says so.
 """
 
 from __future__ import annotations
@@ -11,22 +10,16 @@ import contextlib
 import errno
 import logging
 import os
-import re
 import shutil
 import time
 from pathlib import Path
 
-from sorter.domain import ItemState, Status
+from sorter.domain import ItemState
 from sorter.errors import UsageError
-from sorter.station.intake.picture import Picture
-from sorter.station.intake.reading import read_whole
 from sorter.station.interfaces import Meter
 from sorter.station.record import Record
 
 log = logging.getLogger(__name__)
-
-_KEPT = re.compile(r"(\d{8}T\d{6}Z)_n(\d+)_")
-"""The beginning of a name in the ring."""
 
 TRIES = 1000
 """Names tried before a picture is left where it is."""
@@ -69,62 +62,6 @@ class Archive:
         except OSError as error:
             self._meter.count("sorter_faults_total", part="archive")
             log.error("n=%d stays in the folder, not archived: %s", record.n, error)
-
-
-class Ring:
-    """Keeps the last `size` unsure pictures in `folder`, label and score in the name.
-
-    Names: `<UTC>_n<number>_<class code>_<score in percent><suffix>`; the oldest goes first. Files
-    of other names are not ours: never counted, never removed.
-    """
-
-    def __init__(self, folder: Path, size: int, *, meter: Meter) -> None:
-        if size < 1:
-            raise UsageError(f"--ring-size {size}: give a number above 0")
-        self._folder, self._size, self._meter = folder, size, meter
-
-    def __call__(self, record: Record) -> None:
-        """Keep a copy where the decision was unsure."""
-        decision, picture = record.decision, record.picture
-        if decision is None or decision.status is not Status.UNSURE:
-            return
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(picture.arrived_at))
-        code = re.sub(r"[^\w.-]", "_", decision.label.code)
-        score = round(decision.confidence * 100)
-        name = f"{moment}_n{record.n}_{code}_{score:02d}{picture.path.suffix.lower()}"
-        part = self._folder / f".{name}.part"
-        try:
-            data = _bytes_of(picture)
-            if data is None:
-                return
-            self._folder.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(data)
-            part.replace(self._folder / name)
-            self._forget()
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
-            self._meter.count("sorter_faults_total", part="archive")
-            log.error("n=%d not kept for labelling: %s", record.n, error)
-
-    def _forget(self) -> None:
-        kept = []
-        for path in self._folder.iterdir():
-            if match := _KEPT.match(path.name):
-                kept.append((match[1], int(match[2]), path))
-        for _, _, old in sorted(kept)[: max(0, len(kept) - self._size)]:
-            old.unlink(missing_ok=True)
-
-
-def _bytes_of(picture: Picture) -> bytes | None:
-    """The picture's bytes; read again where they were not held, None where it changed since."""
-    if picture.data:
-        return picture.data
-    with contextlib.suppress(OverflowError):
-        whole = read_whole(picture.path)
-        if whole is not None and whole.sha256 == picture.sha256:
-            return whole.data
-    return None
 
 
 def _move(path: Path, folder: Path) -> Path:

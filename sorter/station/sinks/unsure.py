@@ -1,0 +1,116 @@
+"""The folder of unsure pictures (`--ring`): the newest of them, kept for labelling.
+
+Owns their names, written here and read here, and the sink that keeps them. It overwrites nothing of
+others and raises nothing for what a disk can do: the record is durable by then, and the log says
+what could not be kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sorter.domain import Status
+from sorter.errors import UsageError
+from sorter.station.intake.reading import Picture, read_whole
+from sorter.station.interfaces import Meter
+from sorter.station.record import Record
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(
+    r"(?P<moment>\d{8}T\d{6}Z)_n(?P<n>\d+)_(?P<code>[\w.-]+)_(?P<score>\d{2,3})(?P<suffix>\.[^.]+)"
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class UnsureName:
+    """What the name of a kept picture says; the order is that of age.
+
+    `moment` is its arrival in UTC (`20261127T063000Z`), `n` its number in the journal, `code` its
+    likeliest class, `score` that class's probability in per cent.
+    """
+
+    moment: str
+    n: int
+    code: str
+    score: int
+    suffix: str
+
+    @classmethod
+    def of(cls, record: Record) -> UnsureName:
+        """The name for a record that has a decision."""
+        assert record.decision is not None
+        return cls(
+            moment=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(record.picture.arrived_at)),
+            n=record.n,
+            # A taxonomy may be anybody's: its code never becomes a path.
+            code=re.sub(r"[^\w.-]", "_", record.decision.label.code),
+            score=round(record.decision.confidence * 100),
+            suffix=record.picture.path.suffix.lower(),
+        )
+
+    @classmethod
+    def read(cls, name: str) -> UnsureName | None:
+        """What the file name `name` says; None where it is not one of ours."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        n, score = int(match["n"]), int(match["score"])
+        read = cls(match["moment"], n, match["code"], score, match["suffix"])
+        return read if str(read) == name else None
+
+    def __str__(self) -> str:
+        return f"{self.moment}_n{self.n}_{self.code}_{self.score:02d}{self.suffix}"
+
+
+class UnsureFolder:
+    """Keeps the last `size` unsure pictures in `folder`; the oldest goes first.
+
+    Files of other names are not ours: never counted, never removed.
+    """
+
+    def __init__(self, folder: Path, size: int, *, meter: Meter) -> None:
+        if size < 1:
+            raise UsageError(f"--ring-size {size}: give a number above 0")
+        self._folder, self._size, self._meter = folder, size, meter
+
+    def __call__(self, record: Record) -> None:
+        """Keep a copy where the decision was unsure."""
+        if record.decision is None or record.decision.status is not Status.UNSURE:
+            return
+        name = str(UnsureName.of(record))
+        part = self._folder / f".{name}.part"
+        try:
+            data = _bytes_of(record.picture)
+            if data is None:
+                return
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(data)
+            part.replace(self._folder / name)
+            self._forget()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            self._meter.count("sorter_faults_total", part="archive")
+            log.error("n=%d not kept for labelling: %s", record.n, error)
+
+    def _forget(self) -> None:
+        kept = [name for path in self._folder.iterdir() if (name := UnsureName.read(path.name))]
+        for old in sorted(kept)[: -self._size]:
+            (self._folder / str(old)).unlink(missing_ok=True)
+
+
+def _bytes_of(picture: Picture) -> bytes | None:
+    """The picture's bytes; read again where they were not held, None where it changed since."""
+    if picture.data:
+        return picture.data
+    with contextlib.suppress(OverflowError):
+        whole = read_whole(picture.path)
+        if whole is not None and whole.sha256 == picture.sha256:
+            return whole.data
+    return None
