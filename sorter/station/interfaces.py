@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sorter.domain import Decision, LinkStatus, Movement, Prediction, Taxonomy
-from sorter.station.intake.picture import Picture
+from sorter.station.intake.reading import Picture
 
 
 class Intake(Protocol):

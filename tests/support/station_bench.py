@@ -20,8 +20,7 @@ from sorter.station.health.metrics import Metrics
 from sorter.station.health.reporter import Pulse
 from sorter.station.health.status import Situation
 from sorter.station.health.systemd import Notifier, Watchdog
-from sorter.station.intake.picture import Picture
-from sorter.station.intake.reading import Identity
+from sorter.station.intake.reading import Identity, Picture
 from sorter.station.interfaces import Model
 from sorter.station.journal.journal import Journal
 from sorter.station.journal.schema import migrate
