@@ -1,17 +1,47 @@
-"""Names from outside made safe to show: one line, printable, and back again.
+"""Text from outside made safe to show: one line, printable, and back again; names by language.
 
-Owns the escapes that every report and the terminal share. A file name may hold a newline, a
-terminal's control sequence or bytes that are no text; none of them reaches a screen or a table.
+Owns the escapes that every report and the terminal share, the cells of every CSV, and the choice
+between English and Chinese. A file name may hold a newline, a terminal's control sequence or bytes
+that are no text; none of them reaches a screen or a table.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import unicodedata
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Protocol
+
+
+class Lang(StrEnum):
+    """Which names of classes and bins to show."""
+
+    EN = "en"
+    ZH = "zh"
+
+
+class Named(Protocol):
+    """A category or a bin: it has a name in each language."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def name_zh(self) -> str: ...
+
+
+def named(thing: Named, lang: str) -> str:
+    """The name of a category or a bin in `lang`, a `Lang` or its value."""
+    return thing.name_zh if lang == Lang.ZH else thing.name
+
 
 _SHORT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LONG = {escape[1]: character for character, escape in _SHORT.items()}
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))", re.DOTALL)
+
+_FORMULA = ("=", "+", "-", "@", "'", "＝", "＋", "－", "＠")
 
 # Control, format (among them the marks that turn text right to left), surrogates, line separators.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -28,11 +58,46 @@ def escape(text: str) -> str:
     return "".join(_escape_one(character) for character in text)
 
 
-def one_line(text: str) -> str:
-    """A message as one printable line. Backslashes stay: names in it may be escaped already."""
-    if text.isprintable():
-        return text
-    return "".join(c if c == "\\" else _escape_one(c) for c in text)
+def one_line(text: str, *, limit: int = 0) -> str:
+    """A message as one printable line. Backslashes stay: names in it may be escaped already.
+
+    Longer ones are cut at `limit` characters, if any.
+    """
+    if not text.isprintable():
+        text = "".join(c if c == "\\" else _escape_one(c) for c in text)
+    return text[:limit] if limit else text
+
+
+def first_line(error: BaseException, *, limit: int = 200) -> str:
+    """What a library's error says first, its kind where it says nothing; cut at `limit`."""
+    return (_lines(error) or [type(error).__name__])[0][:limit]
+
+
+def last_line(error: BaseException, *, limit: int = 200) -> str:
+    """The last line of a library's error, where the cause stands after a traceback."""
+    return (_lines(error) or [type(error).__name__])[-1][:limit]
+
+
+def cell(text: str) -> str:
+    """`text` as one harmless cell of a CSV; `uncell` takes it back.
+
+    A cell that a spreadsheet would run as a formula gets an apostrophe in front; so does one that
+    begins with an apostrophe, which makes the rule reversible.
+    """
+    safe = escape(text)
+    return "'" + safe if safe.startswith(_FORMULA) else safe
+
+
+def uncell(text: str) -> str:
+    """The text that `cell` was given."""
+    return unescape(text.removeprefix("'"))
+
+
+def csv_row(cells: Iterable[str]) -> str:
+    """One line of a CSV, with its newline. What is no number of ours goes through `cell` before."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue()
 
 
 def columns(text: str) -> int:
@@ -48,6 +113,10 @@ def pad(text: str, width: int) -> str:
 def unescape(text: str) -> str:
     """The text that `escape` was given."""
     return _ESCAPE.sub(_unescape_one, text) if "\\" in text else text
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line for line in map(str.strip, str(error).splitlines()) if line]
 
 
 def _escape_one(character: str) -> str:

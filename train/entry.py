@@ -5,13 +5,13 @@ Owns the step from options to a run; everything else belongs to `run`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sorter.domain import Prediction
-from sorter.errors import FolderError, ImageError
+from sorter.errors import ImageError
+from sorter.files import refuse_inside
 from sorter.taxonomy import default_taxonomy, read_taxonomy
 from train.config import make_config
 from train.data.corpus import Sources, default_cache
@@ -40,9 +40,9 @@ def train(
     Raises SorterError kinds for what a user can cause.
     """
     config = make_config(settings or {}, preset=preset)
-    _refuse_inside(out, [data, *extra, *final, *unknown], "--out")
+    refuse_inside(out, [data, *extra, *final, *unknown], option="--out")
     if cache is not None:
-        _refuse_inside(cache, [data, *extra, *final, *unknown], "--cache")
+        refuse_inside(cache, [data, *extra, *final, *unknown], option="--cache")
     words = read_taxonomy(taxonomy) if taxonomy else default_taxonomy()
     if oof is not None:
         read_scores(oof, len(words.items))  # what cannot be used is said before the training
@@ -77,13 +77,3 @@ def predict(*, checkpoint: Path, pictures: Sequence[Path]) -> list[Prediction | 
     An unreadable picture gives its error as a value. Raises ModelError.
     """
     return again.predict_again(checkpoint, pictures)
-
-
-def _refuse_inside(folder: Path, sources: list[Path], option: str) -> None:
-    """Training never writes where it reads."""
-    whole = Path(os.path.realpath(folder))  # resolve() would raise at a loop of links
-    for source in sources:
-        if whole.is_relative_to(os.path.realpath(source)):
-            raise FolderError(
-                f"{folder}: {option} lies inside the pictures' folder {source}; name another"
-            )

@@ -17,7 +17,7 @@ from sorter.cli.options import Language, Precision
 from sorter.domain import Outcome
 from sorter.errors import FolderError, ImageError, UsageError
 from sorter.report.writers import Formatter, Kept, Reports, Wanted
-from sorter.text import escape, pad
+from sorter.text import escape, named, pad
 
 
 class Engine(StrEnum):
@@ -133,7 +133,8 @@ def classify(
     """Classify pictures: a row for every file that looks like one, failures included.
 
     Rows come in the order of their paths. Without a report or --sort-into they are printed.
-    Files and folders whose names start with a dot, and links to folders, are skipped.
+    Files and folders whose names start with a dot, links to folders, and the housekeeping folders
+    of a NAS or a desktop (@eaDir, #recycle, $RECYCLE.BIN, __MACOSX, lost+found) are skipped.
     --sort-into moves and overwrites nothing; DIR/filed.csv says where each file came from.
     Exit code 1: done, but some pictures could not be read.
 
@@ -163,7 +164,7 @@ def classify(
 
     from dataclasses import replace
 
-    from sorter.display.summary import Tally
+    from sorter.display.summary import Summary
     from sorter.report import jsonl as jsonl_report
     from sorter.vision import batch, images
     from sorter.vision.bundle import default_bundle, open_bundle
@@ -199,9 +200,9 @@ def classify(
         elif not wanted.any:
             show = lambda o: _readable(o, lang)  # noqa: E731
 
-        listing = find(paths, recursive=recursive)
+        summary = Summary(bundle.taxonomy, lang=lang)
+        listing = find(paths, recursive=recursive, leave_out=summary.leave_out)
         items = reports.mark_kept(listing) if resume else listing
-        tally = Tally(bundle.taxonomy, zh=lang is Language.ZH)
         results = stack.enter_context(
             closing(
                 work(
@@ -225,18 +226,21 @@ def classify(
         for result in results:
             if isinstance(result, Kept):
                 reports.keep(result)
-                tally.kept += 1
+                summary.kept += 1
             else:
                 reports.write(result)
                 if show is not None:
                     out.write(show(result))
                     out.flush()
-                tally.add(result)
+                summary.add(result)
             if progress is not None:
                 progress.advance()
     if not quiet:
-        sys.stderr.write(tally.table())
-    if tally.errors or reports.not_filed:
+        sys.stderr.write(summary.table())
+    left_out = summary.left_out()
+    if left_out:
+        typer.echo(f"sorter: {left_out}", err=True)
+    if summary.errors or reports.not_filed or (left_out and not summary.pictures):
         raise typer.Exit(1)
 
 
@@ -255,9 +259,7 @@ def _readable(outcome: Outcome, lang: Language) -> str:
     decision = outcome.decision
     if decision is None:
         return f"{outcome.status:<7} {_shown(outcome.path)}: {escape(outcome.error)}\n"
-    zh = lang is Language.ZH
-    place = decision.bin.name_zh if zh else decision.bin.name
-    label = decision.label.name_zh if zh else decision.label.name
+    place, label = named(decision.bin, lang), named(decision.label, lang)
     why = f"  ({decision.reason.value.replace('_', ' ')})" if decision.reason else ""
     return (
         f"{outcome.status:<7} {pad(place, 11)} {decision.bin_confidence:4.2f}  "

@@ -87,11 +87,11 @@ def _write_groups(file: Path, report: Report) -> None:
     import csv
     import os
 
-    from sorter.files import whole_file
+    from sorter.files import begins, open_report
 
     home = file.parent.resolve()
     # Paths keep the bytes that are no UTF-8: `read_groups` takes them back.
-    with whole_file(file, option="--groups-out", errors="surrogateescape") as stream:
+    with open_report(file, option="--groups-out", ours=begins(b"path,group")) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("path", "group"))
         for path, group in report.groups.items():

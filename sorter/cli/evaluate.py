@@ -88,8 +88,8 @@ def evaluate(
     Example: sorter evaluate pictures --unknown strange --json
     """
     from sorter.dataset.layout import note_loose, read_extra, read_labelled, read_unknown
+    from sorter.files import refuse_picture_name
     from sorter.report.mistakes import Wrong, find_wrong, write_csv, write_sheet
-    from sorter.report.writers import refuse_picture_name
     from sorter.vision.bundle import default_bundle, open_bundle
     from sorter.vision.evaluate import evaluate as judge
     from sorter.vision.evaluate import to_dict

@@ -12,7 +12,8 @@ import typer
 
 from sorter.cli.options import Language
 from sorter.domain import Item, Taxonomy
-from sorter.errors import FolderError, SorterError, UsageError
+from sorter.errors import FolderError, SorterError
+from sorter.files import refuse_overlap
 
 if TYPE_CHECKING:
     from sorter.review.server import ReviewServer
@@ -73,7 +74,9 @@ def review(
     from sorter.review.server import ReviewServer
     from sorter.review.shelf import Shelf
 
-    _refuse_each_other(folder, into)
+    if not folder.is_dir():
+        raise FolderError(f"{folder}: no such folder of pictures; name a station's --ring")
+    refuse_overlap(into, [folder], option="--into")
     words, suggest = _open_model(model, taxonomy)
     shelf = Shelf(into, words)
     with Log(into) as book:
@@ -95,15 +98,6 @@ def review(
 def register(app: typer.Typer) -> None:
     """Add this module's command to `app`."""
     app.command("review")(review)
-
-
-def _refuse_each_other(folder: Path, into: Path) -> None:
-    if not folder.is_dir():
-        raise FolderError(f"{folder}: no such folder of pictures; name a station's --ring")
-    # Not resolve(), which raises at a loop of links.
-    here, there = Path(os.path.realpath(folder)), Path(os.path.realpath(into))
-    if there.is_relative_to(here) or here.is_relative_to(there):
-        raise UsageError(f"--into {into}: it and {folder} lie inside each other; choose another")
 
 
 def _open_model(

@@ -65,27 +65,26 @@ def export(
     import csv as table
 
     from sorter.cli.watch import default_journal
-    from sorter.files import whole_file
+    from sorter.files import begins, open_report
     from sorter.station.journal.history import COLUMNS, read_items
-    from sorter.text import escape
 
     count = 0
     rows = read_items(journal or default_journal())
-    with whole_file(csv, option="--csv") as stream:
+    ours = begins(",".join(COLUMNS[:4]).encode())
+    with open_report(csv, option="--csv", ours=ours) as stream:
         writer = table.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in rows:
             count += 1
-            row["path"], row["reason"] = escape(row["path"]), escape(row["reason"])
             writer.writerow([_cell(row[name]) for name in COLUMNS])
     typer.echo(f"{count} items", err=True)
 
 
-def _cell(value: Any) -> Any:
-    """A spreadsheet runs a text that begins like a formula; a quote in front makes it text."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@"):
-        return "'" + value
-    return "" if value is None else value
+def _cell(value: Any) -> str:
+    """Numbers as they are: a minus sign in front of one is no formula."""
+    from sorter.text import cell
+
+    return cell(value) if isinstance(value, str) else "" if value is None else str(value)
 
 
 def _json(seen: Summary | str) -> str:

@@ -129,7 +129,7 @@ def watch(
     Example: sorter watch /srv/sorter/camera --serial /dev/serial/by-id/NAME
     """
     from sorter.display.output import log_to_stderr, shown
-    from sorter.files import place_for
+    from sorter.files import begins, place_for, refuse_inside
     from sorter.station.health.metrics import Metrics
     from sorter.station.health.reporter import Pulse, live_path
     from sorter.station.health.systemd import Notifier, Watchdog
@@ -138,7 +138,7 @@ def watch(
     from sorter.station.parts import Parts, Sink
     from sorter.station.reload import Swapper
     from sorter.station.settings import Settings
-    from sorter.station.sinks.archive import Archive, refuse_inside
+    from sorter.station.sinks.archive import Archive
     from sorter.station.sinks.unsure import UnsureFolder
     from sorter.station.station import Station
     from sorter.station.wakeup import Bell
@@ -148,12 +148,13 @@ def watch(
     asked = Asked()
     file = journal or default_journal()
     refuse_folder(file)
-    refuse_inside(file.parent, folder, "--journal")
+    refuse_inside(file.parent, [folder], option="--journal")
     for place, option in ((archive, "--archive"), (ring, "--ring")):
         if place is not None:
-            refuse_inside(place, folder, option)
+            refuse_inside(place, [folder], option=option)
     if metrics is not None:
-        refuse_inside(place_for(metrics).parent, folder, "--metrics")
+        place = place_for(metrics, option="--metrics", ours=begins(b"# HELP sorter_"))
+        refuse_inside(place.parent, [folder], option="--metrics")
     bundle = model or default_bundle()
     opener = _opener(bundle, precision.value, min_confidence)
     with asked.listening():

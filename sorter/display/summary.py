@@ -4,22 +4,44 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from pathlib import Path
 
 from sorter.domain import Outcome, Status, Taxonomy
-from sorter.text import columns, pad
+from sorter.files import suffix_of
+from sorter.text import columns, named, pad
 
 
-class Tally:
-    """Counts, and their table. `zh`: the Chinese names of bins."""
+class Summary:
+    """Counts, and their table, with the names of bins in `lang`."""
 
-    def __init__(self, taxonomy: Taxonomy, *, zh: bool) -> None:
+    def __init__(self, taxonomy: Taxonomy, *, lang: str) -> None:
         self.kept = 0
         self.errors = 0
         self._taxonomy = taxonomy
-        self._zh = zh
+        self._lang = lang
         self._sorted: Counter[str] = Counter()
         self._unsure: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
         self._begun = time.monotonic()
+
+    @property
+    def pictures(self) -> int:
+        """How many have a row now, failures and those of earlier runs included."""
+        return self._sorted.total() + self._unsure.total() + self.errors + self.kept
+
+    def leave_out(self, path: Path) -> None:
+        """Count a picture in a format that sorter does not open."""
+        self._left_out[suffix_of(path.name)] += 1
+
+    def left_out(self) -> str:
+        """A line on them; "" where there are none."""
+        if not self._left_out:
+            return ""
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(self._left_out.items()))
+        return (
+            f"left out {self._left_out.total()} pictures in formats that sorter does not open "
+            f"({kinds}); convert them to JPEG or PNG"
+        )
 
     def add(self, outcome: Outcome) -> None:
         if outcome.decision is None:
@@ -31,12 +53,12 @@ class Tally:
 
     def table(self) -> str:
         """Lines for the terminal: a row a bin, then the totals."""
-        names = [b.name_zh if self._zh else b.name for b in self._taxonomy.bins]
+        names = [named(b, self._lang) for b in self._taxonomy.bins]
         width = max(map(columns, [*names, "bin"]))
         lines = [f"{pad('bin', width)}  sorted  unsure"]
         for b, name in zip(self._taxonomy.bins, names, strict=True):
             lines.append(f"{pad(name, width)}  {self._sorted[b.key]:6d}  {self._unsure[b.key]:6d}")
-        done = self._sorted.total() + self._unsure.total() + self.errors
+        done = self.pictures - self.kept
         seconds = time.monotonic() - self._begun
         rate = f", {done / seconds:.0f} a second" if seconds > 0.5 and done else ""
         kept = f", {self.kept} kept from before" if self.kept else ""

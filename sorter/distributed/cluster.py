@@ -23,6 +23,7 @@ from sorter.distributed import urls
 from sorter.domain import Outcome, Policy
 from sorter.errors import EnvironmentFault, MissingExtraError, ModelError
 from sorter.host.cores import usable_cores
+from sorter.text import last_line
 from sorter.vision import images
 from sorter.vision.batch import classify_one
 from sorter.vision.bundle import MODEL_FILES, Bundle, open_bundle
@@ -260,7 +261,7 @@ def _run(ray: Any, table: Any, job: _Job, actors: int) -> Generator[Outcome, Non
             for row in batch.column("outcome"):
                 yield pickle.loads(row.as_py())
     except ray.exceptions.RayError as error:
-        raise EnvironmentFault(f"the Ray cluster gave up: {_line(error)}") from error
+        raise EnvironmentFault(f"the Ray cluster gave up: {last_line(error)}") from error
 
 
 def _files(bundle: Bundle) -> dict[str, bytes]:
@@ -277,9 +278,3 @@ def _next(kept: Any) -> tuple[int, Any] | None:
     except EOFError:
         return None
     return entry
-
-
-def _line(error: BaseException) -> str:
-    """The last line of what Ray says, which names the cause."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip()[:200] if lines else type(error).__name__

@@ -7,12 +7,14 @@ Ray engine takes addresses; pyarrow comes with it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PosixPath
 from typing import Any
 
 from sorter.errors import FolderError, ImageError
+from sorter.files import is_housekeeping, is_picture_name
+from sorter.text import first_line
 from sorter.vision import images
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -72,18 +74,23 @@ def open_source(url: str) -> Source:
             inner, root = url_to_fs(url)
             files = fs.PyFileSystem(fs.FSSpecHandler(inner))
     except (ImportError, OSError, ValueError) as error:
-        raise FolderError(f"{url}: cannot be opened: {_line(error)}") from error
+        raise FolderError(f"{url}: cannot be opened: {first_line(error)}") from error
     return Source(url, files, root)
 
 
-def find(paths: Iterable[Path], *, recursive: bool = True) -> Iterator[Path]:
+def find(
+    paths: Iterable[Path],
+    *,
+    recursive: bool = True,
+    leave_out: Callable[[Path], object] | None = None,
+) -> Iterator[Path]:
     """As `images.find`, where some of `paths` are Addresses; theirs come after the local ones.
 
     Raises FolderError where there is nothing at an address, or it cannot be listed.
     """
     everything = list(paths)
     local = [path for path in everything if not isinstance(path, Address)]
-    yield from images.find(local, recursive=recursive)
+    yield from images.find(local, recursive=recursive, leave_out=leave_out)
     for url in sorted({str(path) for path in everything if isinstance(path, Address)}):
         source = open_source(url)
         for name, place in _listed(source, recursive=recursive):
@@ -99,7 +106,7 @@ def read(files: Any, place: str) -> bytes:
                 raise ImageError(f"{size} bytes is too long for a picture")
             data = bytes(stream.read())
     except OSError as error:
-        raise ImageError(f"cannot be opened: {_line(error)}") from error
+        raise ImageError(f"cannot be opened: {first_line(error)}") from error
     if not data:
         raise ImageError("empty file")
     return data
@@ -118,22 +125,15 @@ def _listed(source: Source, *, recursive: bool) -> Iterator[tuple[str, str]]:
             return
         listing = source.files.get_file_info(fs.FileSelector(source.root, recursive=recursive))
     except OSError as error:
-        raise FolderError(f"{source.url}: cannot be listed: {_line(error)}") from error
+        raise FolderError(f"{source.url}: cannot be listed: {first_line(error)}") from error
     head, mark, query = source.url.partition("?")
     root = source.root.rstrip("/")
     found = []
     for entry in listing:
         inside = entry.path.removeprefix(root).lstrip("/")
-        hidden = any(part.startswith(".") for part in inside.split("/"))
-        if entry.type == fs.FileType.File and not hidden and _is_picture(inside):
+        *folders, name = inside.split("/")
+        if any(part.startswith(".") or is_housekeeping(part) for part in folders):
+            continue
+        if entry.type == fs.FileType.File and is_picture_name(name):
             found.append((f"{head.rstrip('/')}/{inside}{mark}{query}", entry.path))
     yield from sorted(found)
-
-
-def _is_picture(name: str) -> bool:
-    return Path(name).suffix.lower() in images.SUFFIXES
-
-
-def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

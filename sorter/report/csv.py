@@ -1,20 +1,17 @@
 """Outcomes as CSV: the columns, the cells made safe for a spreadsheet, and back.
 
-One row is one line: names are escaped as `text.escape` does. A cell that a spreadsheet would run
-as a formula gets an apostrophe in front; so does one that begins with an apostrophe, which makes
-the rule reversible.
+One row is one line, its names are `text.cell`s.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import os
 from pathlib import Path
 
 from sorter.domain import Decision, Outcome, Status, Taxonomy
 from sorter.report.resumable import RowFile
-from sorter.text import escape, unescape
+from sorter.text import cell, csv_row, named, uncell
 
 COLUMNS = (
     "path",
@@ -31,7 +28,6 @@ COLUMNS = (
     "error",
 )
 
-_FORMULA = ("=", "+", "-", "@", "'", "＝", "＋", "－", "＠")
 _HEADER = ",".join(COLUMNS) + "\n"
 
 
@@ -47,21 +43,18 @@ def to_line(outcome: Outcome, *, lang: str = "en") -> str:
     if decision is None:
         cells += [""] * 6
     else:
-        zh = lang == "zh"
-        top = ";".join(f"{i.name_zh if zh else i.name}={p:.4f}" for i, p in decision.top)
+        top = ";".join(f"{named(i, lang)}={p:.4f}" for i, p in decision.top)
         cells += [
-            cell(decision.label.name_zh if zh else decision.label.name),
+            cell(named(decision.label, lang)),
             cell(decision.label.code),
             f"{decision.confidence:.4f}",
-            cell(decision.bin.name_zh if zh else decision.bin.name),
+            cell(named(decision.bin, lang)),
             f"{decision.bin_confidence:.4f}",
             cell(top),
         ]
     size = (outcome.width_px, outcome.height_px) if outcome.width_px else ("", "")
     cells += [str(size[0]), str(size[1]), f"{outcome.elapsed_ms:.1f}", cell(outcome.error)]
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
-    return buffer.getvalue()
+    return csv_row(cells)
 
 
 def read_row(line: str) -> tuple[str, bool] | None:
@@ -92,14 +85,3 @@ def read_outcome(line: str, taxonomy: Taxonomy) -> Outcome | None:
         return Outcome(path, status, decision, width, height, float(cells[10]))
     except (IndexError, ValueError):  # somebody's hand was in the file
         return None
-
-
-def cell(text: str) -> str:
-    """`text` as one harmless cell; `uncell` takes it back."""
-    safe = escape(text)
-    return "'" + safe if safe.startswith(_FORMULA) else safe
-
-
-def uncell(text: str) -> str:
-    """The text that `cell` was given."""
-    return unescape(text.removeprefix("'"))

@@ -12,19 +12,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import itertools
 import os
 import shutil
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from sorter.domain import Bin, Item, Outcome, Status
-from sorter.errors import FolderError, ImageError, UsageError
-from sorter.report.csv import cell
-from sorter.text import escape
+from sorter.errors import FolderError, ImageError
+from sorter.files import NO_HARD_LINK, claim_name, free_names
+from sorter.text import cell, csv_row, escape, named
 
 UNSURE = "unsure"
 MANIFEST = "filed.csv"
@@ -32,34 +30,18 @@ COLUMNS = ("filed", "path", "source")
 """Of the manifest: the file inside DIR; the path as every report has it; the same from the root."""
 
 _PART = ".sorter.part"
-_NAME_BYTES = 255
 _CHUNK = 1 << 20
-_NO_LINK = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
-
-
-def refuse_overlap(folder: Path, read_from: list[Path]) -> None:
-    """Raise UsageError where filing into `folder` would write into a folder that is read."""
-    place = folder.resolve()
-    for path in read_from:
-        other = path.resolve()
-        if not other.is_dir():
-            continue
-        if place.is_relative_to(other) or other.is_relative_to(place):
-            raise UsageError(
-                f"--sort-into {escape(str(folder))}: overlaps {escape(str(path))}, which is read "
-                "from; choose a folder beside it"
-            )
 
 
 class SortedFolders:
-    """Files pictures into `folder`; a context manager, one run at a time. `zh`: Chinese names.
+    """Files pictures into `folder`; a context manager, one run at a time.
 
     Raises FolderError where the disk refuses, or another run files into the same folder.
     """
 
     def __init__(self, folder: Path, *, link: bool = False, lang: str = "en") -> None:
         self.folder = folder
-        self._link, self._zh = link, lang == "zh"
+        self._link, self._lang = link, lang
         self._listed: set[int] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -112,14 +94,14 @@ class SortedFolders:
             os.fsync(self._manifest.fileno())
         self._manifest.close()
 
-    def _name(self, named: Bin | Item) -> str:
+    def _name(self, thing: Bin | Item) -> str:
         """A name that is one folder's: no slash, no leading dot, never empty."""
-        text = escape(named.name_zh if self._zh else named.name).replace("/", "-").strip()
+        text = escape(named(thing, self._lang)).replace("/", "-").strip()
         return text.lstrip(".") or "-"
 
     def _put(self, path: Path, source: BinaryIO, place: Path) -> Path:
         part: Path | None = None
-        names = _names(place, path.name)
+        names = free_names(place, path.name)
         target = next(names)
         try:
             while True:
@@ -129,7 +111,7 @@ class SortedFolders:
                     target = next(names)
                     continue
                 part = part or self._bring(path, source, place / _PART)
-                if _claim(part, target):
+                if claim_name(part, target):
                     return target
         finally:
             if part is not None:
@@ -145,7 +127,7 @@ class SortedFolders:
             except OSError as error:
                 if error.errno == errno.EXDEV:
                     why = "lies on another file system, and no hard link leads across"
-                elif error.errno in _NO_LINK:
+                elif error.errno in NO_HARD_LINK:
                     why = f"cannot be hard-linked ({error.strerror})"
                 else:
                     raise
@@ -169,7 +151,7 @@ class SortedFolders:
         inside = os.fspath(filed.relative_to(self.folder))
         where = os.path.abspath(path)  # noqa: PTH100  # resolve() would follow links
         cells = (cell(text) for text in (inside, os.fspath(path), where))
-        line = _row(cells)
+        line = csv_row(cells).encode()
         if hash(line) in self._listed:
             return
         end = os.fstat(self._manifest.fileno()).st_size
@@ -205,16 +187,7 @@ class SortedFolders:
         if whole < size:
             self._manifest.truncate(whole)
         if not whole:
-            self._manifest.write(_row(COLUMNS))
-
-
-def _row(cells: Iterator[str] | tuple[str, ...]) -> bytes:
-    import csv
-    import io
-
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
-    return buffer.getvalue().encode("utf-8")
+            self._manifest.write(csv_row(COLUMNS).encode())
 
 
 def _open_picture(path: Path) -> BinaryIO:
@@ -229,15 +202,6 @@ def _open_picture(path: Path) -> BinaryIO:
     return open(handle, "rb")  # noqa: PTH123
 
 
-def _names(place: Path, name: str) -> Iterator[Path]:
-    """`name` and then numbered ones, none longer than a file system takes."""
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122
-    yield place / name
-    for number in itertools.count(1):
-        tail = os.fsencode(f"-{number}{suffix}")
-        yield place / os.fsdecode(os.fsencode(stem)[: _NAME_BYTES - len(tail)] + tail)
-
-
 def _is_same(source: BinaryIO, target: Path) -> bool:
     """Whether `target` is a file of the very same bytes."""
     found, wanted = target.lstat(), os.fstat(source.fileno())
@@ -250,30 +214,6 @@ def _is_same(source: BinaryIO, target: Path) -> bool:
         while chunk := source.read(_CHUNK):
             if chunk != other.read(_CHUNK):
                 return False
-    return True
-
-
-def _claim(part: Path, target: Path) -> bool:
-    """Give `part` its name; False where another took it meanwhile."""
-    try:
-        os.link(part, target)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINK:
-            raise
-    else:
-        return True
-    # A file system without hard links (a memory card): take the name, then fill it in one step.
-    try:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
-    except FileExistsError:
-        return False
-    try:
-        part.replace(target)
-    except OSError:
-        target.unlink()
-        raise
     return True
 
 

@@ -51,10 +51,11 @@ def write_csv(file: Path, wrong: Sequence[Wrong]) -> None:
     """A row for every wrong label. Raises FolderError."""
     import csv
 
-    from sorter.files import whole_file
-    from sorter.report.csv import cell
+    from sorter.files import begins, open_report
+    from sorter.text import cell
 
-    with whole_file(file, option="--mistakes") as stream:
+    ours = begins(b"precision,path,truth,")
+    with open_report(file, option="--mistakes", ours=ours) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(
             ("precision", "path", "truth", "called", "truth_bin", "bin", "status", "confidence")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sorter.domain import Outcome, Taxonomy
 from sorter.errors import ImageError, UsageError
+from sorter.files import refuse_overlap, refuse_picture_name
 from sorter.text import escape
 
 if TYPE_CHECKING:
@@ -23,21 +24,6 @@ if TYPE_CHECKING:
 Formatter = Callable[[Outcome], str]
 Thumbnail = Callable[[Path], bytes]
 """A small JPEG of a file; empty where it cannot be opened."""
-
-
-def refuse_picture_name(file: Path) -> None:
-    """Raise UsageError where a report would take a picture's name.
-
-    `--csv photos/*.jpg` makes the shell's first picture the report's name, and the report would
-    replace that picture.
-    """
-    from sorter.vision.images import SUFFIXES
-
-    if file.suffix.lower() in SUFFIXES:
-        raise UsageError(
-            f"{escape(str(file))}: is a picture's name, and a report replaces its file; "
-            "name another, such as out.csv"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +65,8 @@ class Wanted:
             return
         if self.urls:
             raise UsageError("--sort-into files pictures of this machine; a URL is none")
-        from sorter.report.folders import refuse_overlap
-
-        refuse_overlap(self.sort_into, self.read_from)
+        read = [path for path in self.read_from if path.is_dir()]
+        refuse_overlap(self.sort_into, read, option="--sort-into")
 
 
 @dataclass(frozen=True, slots=True)

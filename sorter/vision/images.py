@@ -13,7 +13,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,17 +23,13 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from sorter.errors import ImageError
+from sorter.files import is_housekeeping, is_not_taken, is_picture_name
+from sorter.text import first_line
 from sorter.vision import integrity
 from sorter.vision.exif import TURNS, jpeg_orientation, orientation_of, turn
 
 if TYPE_CHECKING:
     from PIL import Image
-
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
-    | {".heic", ".heif", ".hif", ".avif"}
-)
-"""What `find` takes for a picture, whatever the case of its letters."""
 
 MAX_PIXELS = 200_000_000
 MAX_FILE_BYTES = 1 << 30
@@ -52,13 +48,19 @@ class Picture:
     height_px: int
 
 
-def find(paths: Iterable[Path], *, recursive: bool = True) -> Iterator[Path]:
+def find(
+    paths: Iterable[Path],
+    *,
+    recursive: bool = True,
+    leave_out: Callable[[Path], object] | None = None,
+) -> Iterator[Path]:
     """Everything under `paths` that looks like a picture, lazily, in the order of the path's text.
 
     A path named explicitly is given back whatever its suffix, even where it does not exist; a
     folder is listed, and those inside it too if `recursive`. A folder named like a picture and a
     folder that cannot be listed are given back as well, so that `load` can say why they are no
-    picture. No path comes twice, unless through different names.
+    picture. Hidden and housekeeping folders are not entered. No path comes twice, unless through
+    different names. `leave_out` is told of each picture in a format that sorter does not open.
     """
     roots = sorted({os.fspath(p): p for p in paths}.values(), key=_order)
     listed: list[str] = []
@@ -67,7 +69,7 @@ def find(paths: Iterable[Path], *, recursive: bool = True) -> Iterator[Path]:
         if any(_is_under(whole, above, recursive=recursive) for above in listed):
             continue
         if root.is_dir():
-            yield from _walk(root, recursive=recursive)
+            yield from _walk(root, recursive, leave_out or (lambda _: None))
             listed.append(whole)
         else:
             yield root
@@ -140,7 +142,7 @@ def _decode_jpeg(data: bytes, size_px: int, max_pixels: int) -> Picture:
             strict=True,
         )
     except (ValueError, MemoryError) as error:
-        raise ImageError(f"damaged JPEG: {_first_line(error)}") from error
+        raise ImageError(f"damaged JPEG: {first_line(error)}") from error
     if pixels.shape[2] == 4:
         # Adobe's CMYK is stored inverted, so that multiplying ink by black gives light.
         light = pixels[..., :3].astype(np.uint16) * pixels[..., 3:]
@@ -167,7 +169,7 @@ def _decode_other(data: bytes, kind: str, size_px: int, max_pixels: int) -> Pict
     except UnidentifiedImageError as error:  # its message is an address in memory
         raise ImageError(f"damaged {kind.upper()}: cannot be decoded") from error
     except Exception as error:  # Pillow's plugins raise almost anything on hostile bytes
-        raise ImageError(f"damaged {kind.upper()}: {_first_line(error)}") from error
+        raise ImageError(f"damaged {kind.upper()}: {first_line(error)}") from error
     return _finish(pixels, size_px, width, height, orientation)
 
 
@@ -254,11 +256,6 @@ def _why_not_opened(error: OSError, path: Path) -> str:
     return f"cannot be opened: {error.strerror or error}"
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]
-
-
 def _order(path: Path) -> str:
     """Sorts a folder where the paths inside it sort, so that a walk comes in text order."""
     return os.path.join(path, "") if path.is_dir() else os.fspath(path)  # noqa: PTH118
@@ -266,26 +263,34 @@ def _order(path: Path) -> str:
 
 def _is_under(path: str, folder: str, *, recursive: bool) -> bool:
     """True where listing `folder` has given `path` already."""
-    parent, name = os.path.split(path)
-    if path == folder or name.startswith("."):
-        return path == folder
-    if not recursive:
-        return parent == folder and Path(name).suffix.lower() in SUFFIXES
-    inside = path.startswith(os.path.join(folder, ""))  # noqa: PTH118
-    return inside and (Path(name).suffix.lower() in SUFFIXES or Path(path).is_dir())
+    if path == folder:
+        return True
+    above = os.path.join(folder, "")  # noqa: PTH118
+    if not path.startswith(above):
+        return False
+    *folders, name = Path(path.removeprefix(above)).parts
+    if any(not _is_entered(part) for part in folders) or (folders and not recursive):
+        return False
+    return is_picture_name(name) or (recursive and _is_entered(name) and Path(path).is_dir())
 
 
-def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
+def _is_entered(name: str) -> bool:
+    return not name.startswith(".") and not is_housekeeping(name)
+
+
+def _walk(folder: Path, recursive: bool, leave_out: Callable[[Path], object]) -> Iterator[Path]:
     # Names alone, which take least where a million lie in one folder; a folder's ends in a slash.
     entries: list[str] = []
     try:
         with os.scandir(folder) as listing:
             for entry in listing:
-                if entry.name.startswith("."):
+                if not _is_entered(entry.name):
                     continue
                 is_folder = entry.is_dir(follow_symlinks=False)
-                if Path(entry.name).suffix.lower() in SUFFIXES:
+                if is_picture_name(entry.name):
                     entries.append(entry.name)
+                elif is_not_taken(entry.name) and not is_folder:
+                    leave_out(folder / entry.name)
                 if is_folder and recursive:
                     entries.append(entry.name + os.sep)
     except OSError:
@@ -294,6 +299,6 @@ def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
     entries.sort()
     for name in entries:
         if name.endswith(os.sep):
-            yield from _walk(folder / name, recursive=recursive)
+            yield from _walk(folder / name, recursive, leave_out)
         else:
             yield folder / name

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sorter.report.csv import uncell
+from sorter.text import uncell
 from sorter.vision import images
 from tests.support.field_corpus import RED, SIZE, Expected, write_corpus
 from tests.support.tiny import write_bundle

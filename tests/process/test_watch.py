@@ -223,7 +223,7 @@ def test_settings_come_from_the_environment(tmp_path: Path, bundle: Path) -> Non
         check=False,
     )
     assert done.returncode == 2
-    assert "lies inside the watched folder" in done.stderr
+    assert "which is read from" in done.stderr
 
 
 @pytest.mark.parametrize(

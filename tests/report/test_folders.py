@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from sorter.cli.app import app
 from sorter.domain import Decision, Outcome, Status
 from sorter.errors import FolderError, ImageError, SorterError, UsageError
-from sorter.report.csv import uncell
 from sorter.report.folders import MANIFEST, SortedFolders
+from sorter.text import uncell
 from tests.support.corpus import write_bad
 from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
 
@@ -164,10 +164,10 @@ def test_a_link_across_file_systems_says_what_to_do(bundle: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["in", "--sort-into", "in/sorted"], "overlaps"),
-        (["in", "--sort-into", "in"], "overlaps"),
-        (["in/one", "--sort-into", "in"], "overlaps"),
-        (["in", "--sort-into", "inside"], "overlaps"),
+        (["in", "--sort-into", "in/sorted"], "lies inside in"),
+        (["in", "--sort-into", "in"], "lies inside in"),
+        (["in/one", "--sort-into", "in"], "lies inside it"),
+        (["in", "--sort-into", "inside"], "lies inside in"),
         (["in", "--link"], "--sort-into"),
         (["s3://b/p", "--engine", "ray", "--sort-into", "out"], "a URL is none"),
         (

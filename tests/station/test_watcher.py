@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from sorter.errors import FolderError
-from sorter.station.intake.reading import Identity, Picture, is_picture_name, read_whole
+from sorter.files import is_picture_name
+from sorter.station.intake.reading import Identity, Picture, read_whole
 from sorter.station.intake.watcher import Watcher
 
 DATA = bytes(range(256)) * 40

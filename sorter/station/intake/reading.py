@@ -1,4 +1,4 @@
-"""Look at files: which names count, what a folder lists, what identifies a file, its bytes.
+"""Look at files: what a folder lists, what identifies a file, its bytes.
 
 Owns one look at a time. Remembers nothing, knows no clock and no model, and never writes.
 """
@@ -8,49 +8,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SUFFIXES = frozenset(
-    {
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".jfif",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".png",
-        ".tif",
-        ".tiff",
-        ".webp",
-    }
-)
-"""What a picture's name may end in; the rest of the folder is none of our business."""
+from sorter.files import is_picture_name
 
 MAX_BYTES = 256 * 1024 * 1024
 """More than any camera writes; a larger file is rejected without being read."""
-
-_TEMPORARY = re.compile(
-    r"""^\.                                    # hidden, rsync's .name.XXXXXX among them
-        | ~$ | ^~                              # editors, Office
-        | \.(part|partial|filepart|tmp|temp|crdownload|download|upload|swp|lock)$
-        | ^(tmp|upload)\.[A-Za-z0-9]{6}$       # mktemp
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-
-
-def is_picture_name(name: str, suffixes: frozenset[str] = SUFFIXES) -> bool:
-    """True where `name` may be a finished picture: a picture's suffix, no temporary name."""
-    if _TEMPORARY.search(name):
-        return False
-    return os.path.splitext(name)[1].lower() in suffixes  # noqa: PTH122
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +85,14 @@ def look(path: Path) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def listing(folder: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, os.stat_result]]:
+def listing(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """(name, state) of each regular file, in no order. OSError where the folder has none to give.
 
     A file that cannot be looked at now is left out; the next listing tries again.
     """
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not is_picture_name(entry.name, suffixes):
+            if not is_picture_name(entry.name):
                 continue
             try:
                 status = look(folder / entry.name)

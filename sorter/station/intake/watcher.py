@@ -12,19 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sorter.errors import FolderError
+from sorter.files import is_picture_name
 from sorter.host.clock import uptime_s
 from sorter.host.mounts import place_of
 from sorter.station.intake.events import Ears
 from sorter.station.intake.pending import Entry, Waiting
-from sorter.station.intake.reading import (
-    SUFFIXES,
-    Identity,
-    Picture,
-    is_picture_name,
-    listing,
-    look,
-    read_whole,
-)
+from sorter.station.intake.reading import Identity, Picture, listing, look, read_whole
 from sorter.station.wakeup import Bell
 
 RESCAN_S = 2.0
@@ -63,7 +56,6 @@ class Watcher:
         rescan_s: float = RESCAN_S,
         reject_after_s: float = REJECT_AFTER_S,
         fresh_s: float = 5.0,
-        suffixes: frozenset[str] = SUFFIXES,
         events: bool = True,
         bell: Bell | None = None,
         clock: Callable[[], float] = uptime_s,
@@ -72,7 +64,6 @@ class Watcher:
         self._folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as named.
         self._recorded = recorded
         self._rescan_s = rescan_s
-        self._suffixes = suffixes
         self._bell = bell or Bell()
         self._own_bell = bell is None
         self._clock, self._wall = clock, wall
@@ -163,7 +154,7 @@ class Watcher:
     def _hear(self, now: float) -> None:
         names, doubt = self._ears.heard()
         for name in names:
-            if not is_picture_name(name, self._suffixes):
+            if not is_picture_name(name):
                 continue
             try:
                 status = look(self._folder / name)
@@ -194,7 +185,7 @@ class Watcher:
         names: list[str] = []
         complete = True
         try:
-            for name, status in listing(self._folder, self._suffixes):
+            for name, status in listing(self._folder):
                 names.append(name)
                 seen.add(Identity.of(status).key(name))
                 complete &= self._note(name, status, now, hinted=False)

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 from sorter.domain import ItemState
-from sorter.errors import UsageError
 from sorter.station.interfaces import Meter
 from sorter.station.record import Record
 
@@ -23,13 +22,6 @@ log = logging.getLogger(__name__)
 
 TRIES = 1000
 """Names tried before a picture is left where it is."""
-
-
-def refuse_inside(folder: Path, watched: Path, option: str) -> None:
-    """Raise UsageError where `folder` is the watched one or lies inside it."""
-    # Not resolve(), which raises at a loop of links.
-    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(watched)):
-        raise UsageError(f"{option} {folder}: lies inside the watched folder; choose another place")
 
 
 class Archive:
