@@ -12,6 +12,8 @@ from sorter.actuator.protocol import seal
 from tests.support.actuator_board import FIRMWARE, FLASH, HERE, RAM, compile_sketch, need
 from tests.support.actuator_conversations import Step, conversations
 
+pytestmark = pytest.mark.process
+
 CONVERSATIONS = list(conversations())
 
 

@@ -92,6 +92,7 @@ def test_missing_port_lists_what_is_there(tmp_path: Path) -> None:
         open_port(str(tmp_path))
 
 
+@pytest.mark.process
 def test_busy_port_names_its_holder(pty: PtySocket) -> None:
     first = open_port(pty.name)
     with pytest.raises(PortError, match="in use by"):

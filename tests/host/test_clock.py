@@ -11,6 +11,7 @@ import pytest
 ASLEEP_S = 100_000
 
 
+@pytest.mark.process
 def test_the_clock_of_ages_counts_the_time_asleep() -> None:
     unshare = shutil.which("unshare")
     if unshare is None:

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from sorter.cli.app import app
 
+pytestmark = pytest.mark.quick
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = (
@@ -25,6 +27,9 @@ PAGES = (
 )
 
 
+COMMAND_LINE: Any = typer.main.get_command(app)
+
+
 def _commands() -> list[str]:
     """Every command's words, such as "actuator ping", from the command line itself."""
 
@@ -35,7 +40,7 @@ def _commands() -> list[str]:
             found += inside or [f"{words} {name}".strip()]
         return found
 
-    return sorted(walk(typer.main.get_command(app), ""))
+    return sorted(walk(COMMAND_LINE, ""))
 
 
 @pytest.mark.parametrize("command", _commands())
@@ -59,6 +64,7 @@ def test_the_csv_columns_are_those_of_the_code() -> None:
     assert ",".join(COLUMNS) in README
 
 
+@pytest.mark.process
 def test_no_path_of_a_developer_and_no_registry_host_is_in_the_project() -> None:
     import subprocess
 
@@ -96,7 +102,7 @@ def test_every_call_of_sorter_in_a_page_has_its_command_and_options(page: str) -
     calls = [words[1:] for words in calls if words[:1] == ["sorter"] and len(words) > 1]
     assert calls
     for words in calls:
-        command: Any = typer.main.get_command(app)
+        command = COMMAND_LINE
         rest = list(words)
         while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
             assert rest[0] in command.commands, words

@@ -19,6 +19,8 @@ from sorter.doctor.model import check_model
 from sorter.service import units
 from tests.support.tiny import write_bundle
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def pty_name() -> Iterator[str]:
@@ -155,6 +157,7 @@ def test_a_port_that_is_not_there_or_no_port(tmp_path: Path) -> None:
     assert (no_port.level, no_port.fix) == (Level.FAIL, "name the device: ls /dev/serial/by-id")
 
 
+@pytest.mark.process
 def test_a_port_that_another_program_holds(pty_name: str) -> None:
     script = f"f = open({pty_name!r}, 'rb', buffering=0); print('open', flush=True); input()"
     with subprocess.Popen(
@@ -237,6 +240,7 @@ def _doctor(*words: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.process
 def test_the_command_prints_a_line_each_and_answers_with_the_code(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "m")
     camera = tmp_path / "red[bold]\n\x1b[31m"

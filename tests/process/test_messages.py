@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.mishaps import mishaps, typed
 
+pytestmark = pytest.mark.quick
+
 CLASSIFY = "classify {pics} --model {bundle}"
 WATCH = "watch {pics} --serial none --model {bundle} --unsure hold --journal {none}.sqlite"
 SIMULATE = "actuator simulate"

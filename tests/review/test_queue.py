@@ -45,6 +45,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.process
 def test_labels_are_what_train_reads_and_the_ring_is_untouched(tmp_path: Path) -> None:
     ring, into = make_ring(tmp_path / "ring"), tmp_path / "data"
     before = listing(ring)
@@ -72,6 +73,7 @@ def test_labels_are_what_train_reads_and_the_ring_is_untouched(tmp_path: Path) -
         assert sample.path.name.startswith(digest[:16] + "-")
 
 
+@pytest.mark.process
 def test_a_restart_goes_on_and_can_still_undo(tmp_path: Path) -> None:
     ring, into = make_ring(tmp_path / "ring"), tmp_path / "data"
     with sitting(ring, into) as it:
@@ -95,6 +97,7 @@ def test_a_restart_goes_on_and_can_still_undo(tmp_path: Path) -> None:
     assert filed(into) == ["0001/n0"]
 
 
+@pytest.mark.process
 def test_sigterm_ends_it_well_and_skipped_ones_come_again_if_asked(tmp_path: Path) -> None:
     ring, into = make_ring(tmp_path / "ring", 2), tmp_path / "data"
     with sitting(ring, into) as it:
@@ -105,6 +108,7 @@ def test_sigterm_ends_it_well_and_skipped_ones_come_again_if_asked(tmp_path: Pat
         assert "_n0_" in it.state()["picture"]["name"]
 
 
+@pytest.mark.process
 def test_a_late_or_second_answer_changes_nothing(tmp_path: Path) -> None:
     ring, into = make_ring(tmp_path / "ring", 2), tmp_path / "data"
     with sitting(ring, into) as it:
@@ -125,6 +129,7 @@ def test_a_late_or_second_answer_changes_nothing(tmp_path: Path) -> None:
     assert len(filed(into)) == 1
 
 
+@pytest.mark.process
 def test_a_picture_that_the_ring_dropped_is_filed_as_it_was_shown(tmp_path: Path) -> None:
     ring, into = make_ring(tmp_path / "ring", 1), tmp_path / "data"
     file = next(ring.iterdir())
@@ -139,6 +144,7 @@ def test_a_picture_that_the_ring_dropped_is_filed_as_it_was_shown(tmp_path: Path
         assert it.state()["picture"]["name"] == "later.png"
 
 
+@pytest.mark.process
 def test_a_broken_picture_is_told_and_costs_exit_code_1(tmp_path: Path) -> None:
     ring, into = make_ring(tmp_path / "ring", 1), tmp_path / "data"
     (ring / "0.jpg").write_text("<html><script>alert(1)</script>")
@@ -150,6 +156,7 @@ def test_a_broken_picture_is_told_and_costs_exit_code_1(tmp_path: Path) -> None:
     assert "0.jpg" in err and "Traceback" not in err
 
 
+@pytest.mark.process
 def test_divided_data_gets_new_pictures_in_train_and_never_what_val_has(tmp_path: Path) -> None:
     ring, into = make_ring(tmp_path / "ring"), tmp_path / "data"
     pictures = sorted(ring.iterdir())
@@ -174,6 +181,7 @@ def test_divided_data_gets_new_pictures_in_train_and_never_what_val_has(tmp_path
         ("ring", "strange", 5, "is no class"),
     ],
 )
+@pytest.mark.process
 def test_what_cannot_be_is_said_in_one_line(
     tmp_path: Path, folder: str, into: str, code: int, says: str
 ) -> None:
@@ -186,6 +194,7 @@ def test_what_cannot_be_is_said_in_one_line(
     assert says in result.stderr and result.stderr.count("\n") == 1, result.stderr
 
 
+@pytest.mark.process
 def test_one_data_folder_takes_one_sitting_and_a_taken_port_is_said(tmp_path: Path) -> None:
     ring, into = make_ring(tmp_path / "ring", 1), tmp_path / "data"
     with sitting(ring, into) as it:

@@ -12,6 +12,8 @@ from PIL import Image
 from tests.support.review_stand import Sitting, make_ring, sitting
 from tests.support.tiny import paint
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Sitting]:

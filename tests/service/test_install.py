@@ -94,6 +94,7 @@ def test_settings_of_an_earlier_install_survive_the_next(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("value", ['a b"c', "back\\slash", "$HOME `x`", "分类", "a=b;#c", "it's"])
+@pytest.mark.process
 def test_the_settings_file_reads_back_as_written(tmp_path: Path, value: str) -> None:
     _install(tmp_path, SORTER_DIR=value, SORTER_NEW=value)
     text = (tmp_path / "etc/sorter/sorter.env").read_text()
@@ -158,6 +159,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         _install(tmp_path)
 
 
+@pytest.mark.process
 def test_the_command_line_writes_tells_and_names_the_next_step(tmp_path: Path) -> None:
     install_words = ("install", "--root", tmp_path, "--exec", "/usr/bin/env", "--serial")
     dry = _cli(*install_words, "/dev/ttyUSB0", "--dry-run")
@@ -186,6 +188,7 @@ def test_the_command_line_writes_tells_and_names_the_next_step(tmp_path: Path) -
         (("--exec", "/usr/bin/env", "--station", "a/b"), 2, "station"),
     ],
 )
+@pytest.mark.process
 def test_a_mistake_is_one_line(
     tmp_path: Path, words: tuple[str, ...], code: int, says: str
 ) -> None:

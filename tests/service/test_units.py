@@ -48,12 +48,14 @@ def installed(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["sorter-watch.service", "sorter-watch@left.service"])
+@pytest.mark.process
 def test_systemd_finds_nothing_wrong(installed: Path, name: str) -> None:
     result = _run(_tool("systemd-analyze"), "verify", "--man=no", installed / name)
     assert result.returncode == 0, result.stderr
     assert not re.search(r"sorter.*(unknown|ignoring|failed)", result.stderr, re.I), result.stderr
 
 
+@pytest.mark.process
 def test_verify_would_notice(installed: Path) -> None:
     unit = installed / "sorter-watch.service"
     unit.write_text(unit.read_text().replace("WatchdogSec=60", "WatchdogSec=sixty"))
@@ -62,6 +64,7 @@ def test_verify_would_notice(installed: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sorter-watch.service", "sorter-watch@left.service"])
+@pytest.mark.process
 def test_exposure_is_at_most_one(installed: Path, name: str) -> None:
     result = _run(
         _tool("systemd-analyze"),
@@ -74,6 +77,7 @@ def test_exposure_is_at_most_one(installed: Path, name: str) -> None:
     assert "Overall exposure level" in result.stdout
 
 
+@pytest.mark.process
 def test_the_exposure_limit_would_notice(installed: Path) -> None:
     unit = installed / "sorter-watch.service"
     lines = [x for x in unit.read_text().splitlines() if not x.startswith(("Protect", "Restrict"))]
@@ -128,6 +132,7 @@ def test_what_the_field_taught_is_in_the_unit() -> None:
     assert lines.index("StartLimitIntervalSec=0") < lines.index("[Service]")
 
 
+@pytest.mark.process
 def test_sysusers_and_tmpfiles_make_the_group_and_the_folders(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     made = _run(_tool("systemd-sysusers"), f"--root={tmp_path}", FOLDER / "sysusers.conf")
@@ -150,6 +155,7 @@ def test_the_udev_rule_reads() -> None:
                 assert re.fullmatch(r'[A-Z]+(\{\w+\})?(==|!=|=)"[^"]+"', part), part
 
 
+@pytest.mark.process
 def test_udev_finds_nothing_wrong() -> None:
     tool = _tool("udevadm")
     if "verify" not in _run(tool, "--help").stdout:

@@ -83,6 +83,7 @@ def test_across_file_systems_with_its_time_and_a_free_name(tmp_path: Path, elsew
     assert not any((tmp_path / "camera").iterdir())
 
 
+@pytest.mark.process
 def test_a_copy_that_fails_half_way_leaves_the_original_and_no_half(
     tmp_path: Path, elsewhere: Path
 ) -> None:

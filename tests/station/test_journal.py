@@ -195,6 +195,7 @@ def test_a_file_that_is_gone_takes_no_record(how: str, tmp_path: Path) -> None:
                 write()
 
 
+@pytest.mark.process
 def test_every_write_survives_kill_9(tmp_path: Path) -> None:
     file = tmp_path / "j.sqlite"
     code = (
@@ -219,6 +220,7 @@ def test_every_write_survives_kill_9(tmp_path: Path) -> None:
     assert summarise(file).unclean == 1
 
 
+@pytest.mark.process
 def test_a_full_disk_takes_last_words_and_no_new_item(tmp_path: Path) -> None:
     """A file-size limit of this process stands in for the disk's end."""
     file = tmp_path / "j.sqlite"

@@ -147,6 +147,7 @@ WRITERS = [
 
 
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda w: w.__name__.strip("_"))
+@pytest.mark.process
 def test_each_kind_of_writer_gives_one_whole_picture(
     writer: Callable[[Path], None], folder: Path, eyes: Eyes
 ) -> None:

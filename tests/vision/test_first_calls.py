@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.tiny import write_bundle
 
 AT_ONCE = """
@@ -27,6 +29,7 @@ os._exit(any(thread.is_alive() for thread in threads))
 """
 
 
+@pytest.mark.process
 def test_eight_threads_that_begin_together_all_end(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle")
     # Before the fix one process in eight hung.

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.tiny import write_bundle
 
 
+@pytest.mark.process
 def test_no_converter_and_no_telemetry_on_the_way_to_a_network() -> None:
     program = (
         "import sys\n"
@@ -43,6 +46,7 @@ print(len(heard))
 """
 
 
+@pytest.mark.process
 def test_a_signal_is_heard_after_weights_were_swapped(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path)
     done = subprocess.run(
