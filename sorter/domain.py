@@ -6,6 +6,7 @@ value can answer about itself.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -43,8 +44,11 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One kind of waste, a class of the classifier; `bin` is the key of its `Bin`."""
+class Category:
+    """One kind of waste, a class of the classifier; `bin` is the key of its `Bin`.
+
+    Files call them `items`: a taxonomy's TOML, a bundle's `rt_info`.
+    """
 
     code: str
     name: str
@@ -74,13 +78,13 @@ class Decision:
     """
 
     status: Status
-    label: Item
+    label: Category
     confidence: float
     bin: Bin
     bin_confidence: float
     reason: Reason = Reason.NONE
     unknown: float = 0.0
-    top: tuple[tuple[Item, float], ...] = ()
+    top: tuple[tuple[Category, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,50 +125,6 @@ class ItemState(StrEnum):
     def is_terminal(self) -> bool:
         """True where nothing may happen to the item any more."""
         return self not in (ItemState.ARRIVED, ItemState.DECIDED, ItemState.SENT)
-
-
-class Verb(StrEnum):
-    """Words the host may say on a WS1 line (`STOP` is the single byte `!`)."""
-
-    HI = "HI"
-    GO = "GO"
-    QUERY = "Q"
-    HEARTBEAT = "HB"
-    HOME = "HOME"
-    CLEAR = "CLR"
-    STOP = "!"
-
-
-class Answer(StrEnum):
-    """Words the device may say on a WS1 line."""
-
-    BOOT = "BOOT"
-    HI = "HI"
-    ACK = "ACK"
-    DONE = "DONE"
-    FAIL = "FAIL"
-    DUP = "DUP"
-    BUSY = "BUSY"
-    NAK = "NAK"
-    ST = "ST"
-    HB = "HB"
-    FAULT = "FAULT"
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One line from host to device: a verb and its fields, as the wire spells them."""
-
-    verb: Verb
-    fields: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One line from device to host: an answer and its fields, as the wire spells them."""
-
-    answer: Answer
-    fields: tuple[str, ...] = ()
 
 
 class Delivery(StrEnum):
@@ -220,7 +180,7 @@ class Taxonomy:
     """Classes in the model's order, bins in the wire's order, and the map between them."""
 
     name: str
-    items: tuple[Item, ...]
+    categories: tuple[Category, ...]
     bins: tuple[Bin, ...]
     _by_key: dict[str, Bin] = field(init=False, repr=False, compare=False, hash=False)
 
@@ -231,19 +191,26 @@ class Taxonomy:
         """The bin called `key`; KeyError if the taxonomy has none."""
         return self._by_key[key]
 
-    def bin_of(self, item: Item) -> Bin:
-        """The bin that `item` goes to."""
-        return self._by_key[item.bin]
+    def bin_of(self, category: Category) -> Bin:
+        """The bin that `category` goes to."""
+        return self._by_key[category.bin]
 
     def bin_indices(self) -> Sequence[int]:
         """For each class, the 0-based position of its bin in `bins`."""
         position = {b.key: i for i, b in enumerate(self.bins)}
-        return tuple(position[item.bin] for item in self.items)
+        return tuple(position[c.bin] for c in self.categories)
 
-    def find(self, word: str) -> Item | None:
-        """The item whose code, English or Chinese name is `word` (case-insensitive), if any."""
-        folded = word.strip().casefold()
-        for item in self.items:
-            if folded in (item.code.casefold(), item.name.casefold(), item.name_zh.casefold()):
-                return item
+    def find(self, word: str) -> Category | None:
+        """The category whose code, English or Chinese name is `word`, if any.
+
+        Neither case counts nor the form of accents: a Mac writes a folder's name decomposed.
+        """
+        folded = _folded(word)
+        for c in self.categories:
+            if folded in (_folded(c.code), _folded(c.name), _folded(c.name_zh)):
+                return c
         return None
+
+
+def _folded(word: str) -> str:
+    return unicodedata.normalize("NFC", word).strip().casefold()

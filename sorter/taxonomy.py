@@ -12,10 +12,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sorter.domain import Bin, Item, Taxonomy
+from sorter.domain import Bin, Category, Taxonomy
 from sorter.errors import TaxonomyError
+from sorter.files import read_user_text
 
-MAX_ITEMS = 10_000
+MAX_CATEGORIES = 10_000
 """More classes than any sorter has; a larger list is a damaged or hostile file."""
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -37,17 +38,16 @@ def read_taxonomy(path: Path) -> Taxonomy:
     Raises TaxonomyError, naming the file and the entry, for anything that cannot be used.
     """
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-        text = data.decode("utf-8")
+        text = read_user_text(path, limit=MAX_BYTES)
+        text.encode("utf-8")  # a byte that is none came as a surrogate
     except OSError as error:
         raise TaxonomyError(
             f"{path}: cannot read the taxonomy: {error.strerror}; name a TOML file"
         ) from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise TaxonomyError(f"{path}: the taxonomy is not UTF-8; save it as that") from error
-    if len(data) > MAX_BYTES:
-        raise TaxonomyError(f"{path}: more than {MAX_BYTES} bytes; name a taxonomy file")
+    except ValueError as error:
+        raise TaxonomyError(f"{path}: {error}; name a taxonomy file") from error
     return parse_taxonomy(text, source=str(path))
 
 
@@ -68,7 +68,7 @@ def taxonomy_from_dict(document: dict[str, Any], *, source: str) -> Taxonomy:
     A bin's key and an item's code name folders, and hold no slash and no leading dot.
     """
     bin_rows = _rows(document, "bins", source, limit=MAX_BINS)
-    item_rows = _rows(document, "items", source, limit=MAX_ITEMS)
+    item_rows = _rows(document, "items", source, limit=MAX_CATEGORIES)
     bins = tuple(
         Bin(
             key=_text(row, "key", f"{source}: bins[{i}]"),
@@ -79,8 +79,8 @@ def taxonomy_from_dict(document: dict[str, Any], *, source: str) -> Taxonomy:
         )
         for i, row in enumerate(bin_rows)
     )
-    items = tuple(
-        Item(
+    categories = tuple(
+        Category(
             code=_text(row, "code", f"{source}: items[{i}]"),
             name=_text(row, "name", f"{source}: items[{i}]"),
             name_zh=_text(row, "name_zh", f"{source}: items[{i}]", default=str(row.get("name"))),
@@ -88,22 +88,22 @@ def taxonomy_from_dict(document: dict[str, Any], *, source: str) -> Taxonomy:
         )
         for i, row in enumerate(item_rows)
     )
-    for what, name in (*(("bin", b.key) for b in bins), *(("item", i.code) for i in items)):
+    for what, name in (*(("bin", b.key) for b in bins), *(("item", c.code) for c in categories)):
         # Archive, ring and labelled data keep folders of these names.
         if "/" in name or name.startswith("."):
             raise TaxonomyError(f"{source}: {what} {name!r} cannot name a folder; change it")
     _refuse_repeats([b.key for b in bins], "bin key", source)
-    _refuse_repeats([item.code for item in items], "item code", source)
-    _refuse_repeats([item.name.casefold() for item in items], "item name", source)
+    _refuse_repeats([c.code for c in categories], "item code", source)
+    _refuse_repeats([c.name.casefold() for c in categories], "item name", source)
     keys = {b.key for b in bins}
-    for item in items:
-        if item.bin not in keys:
+    for c in categories:
+        if c.bin not in keys:
             raise TaxonomyError(
-                f"{source}: item {item.code} goes to bin {item.bin!r}, which is not one of "
+                f"{source}: item {c.code} goes to bin {c.bin!r}, which is not one of "
                 f"{', '.join(sorted(keys))}"
             )
     name = document.get("name", "unnamed")
-    return Taxonomy(name=str(name), items=items, bins=bins)
+    return Taxonomy(name=str(name), categories=categories, bins=bins)
 
 
 def taxonomy_to_dict(taxonomy: Taxonomy) -> dict[str, Any]:
@@ -115,8 +115,8 @@ def taxonomy_to_dict(taxonomy: Taxonomy) -> dict[str, Any]:
             for b in taxonomy.bins
         ],
         "items": [
-            {"code": i.code, "name": i.name, "name_zh": i.name_zh, "bin": i.bin}
-            for i in taxonomy.items
+            {"code": c.code, "name": c.name, "name_zh": c.name_zh, "bin": c.bin}
+            for c in taxonomy.categories
         ],
     }
 

@@ -45,7 +45,7 @@ def train(
         refuse_inside(cache, [data, *extra, *final, *unknown], option="--cache")
     words = read_taxonomy(taxonomy) if taxonomy else default_taxonomy()
     if oof is not None:
-        read_scores(oof, len(words.items))  # what cannot be used is said before the training
+        read_scores(oof, len(words.categories))  # what cannot be used is said before the training
     sources = Sources(data, extra, final, unknown, groups)
     return run(Paths(sources, out, cache or default_cache(), oof), words, config, resume=resume)
 

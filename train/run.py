@@ -98,7 +98,7 @@ class _Run:
         store = config.store_px or round((config.train_px or side) * 8 / 7)
         needs_store = config.stage != "head" and config.augment != "none"
         self.pixels = Pixels(corpus, store, paths.cache) if needs_store else self.eval_pixels
-        classes = len(self.taxonomy.items)
+        classes = len(self.taxonomy.categories)
         self.trainer = Trainer(
             corpus,
             config,
@@ -191,7 +191,7 @@ class _Run:
     def _start_network(self) -> Network:
         """A network with start weights; training copies it by building it anew."""
         torch.manual_seed(self.config.seed)
-        outputs = len(self.taxonomy.items) + bool(len(self.corpus.rows("unknown")))
+        outputs = len(self.taxonomy.categories) + bool(len(self.corpus.rows("unknown")))
         network = build(
             self.config.network,
             outputs,
@@ -199,7 +199,7 @@ class _Run:
             pool=self.config.pool,
             dropout=self.config.dropout,
         )
-        codes = [item.code for item in self.taxonomy.items]
+        codes = [item.code for item in self.taxonomy.categories]
         name, init, cache = self.config.network, self.config.init, self.paths.cache
         drawn = network.head.weight.detach().clone()
         line = load_start(network, name, init, cache, codes=codes, say=self.say)
@@ -217,7 +217,7 @@ class _Run:
         if not self.config.teacher:
             return None
         if file.suffix != ".whl":
-            return Teacher.from_file(file, self.corpus.examples, len(self.taxonomy.items))
+            return Teacher.from_file(file, self.corpus.examples, len(self.taxonomy.categories))
         start.to(self.machine.device)
         return open_classroom(
             file,
@@ -239,7 +239,7 @@ class _Run:
         labels = self.corpus.labels[held]
         known = labels != UNKNOWN
         if known.any():
-            best = scores[known, : len(self.taxonomy.items)].argmax(1)
+            best = scores[known, : len(self.taxonomy.categories)].argmax(1)
             right = (best == labels[known]).mean()
             self.say(f"held out: label {right:.2%} of {known.sum()} pictures")
         if not self.config.int8 or self.machine.rank:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from enum import Enum, auto
 from math import inf
 
+from sorter.actuator.protocol import Answer, Command, Reply, Verb
 from sorter.actuator.timing import Timing
-from sorter.domain import Answer, Command, Delivery, Movement, Reply, Verb
+from sorter.domain import Delivery, Movement
 
 _SETTLED = {
     "DONE": (Delivery.DONE, ""),

@@ -14,10 +14,11 @@ from typing import Protocol
 
 from sorter.actuator.exchange import Errand
 from sorter.actuator.plain import PlainLink
+from sorter.actuator.protocol import Verb
 from sorter.actuator.serialport import Port, open_port
 from sorter.actuator.session import Session
 from sorter.actuator.timing import Timing
-from sorter.domain import Delivery, LinkStatus, Movement, Verb
+from sorter.domain import Delivery, LinkStatus, Movement
 from sorter.errors import PortError, SorterError, UsageError
 from sorter.host.clock import uptime_s
 

@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sorter.actuator.protocol import Garbage, encode, reply_decoder
+from sorter.actuator.protocol import Answer, Command, Garbage, Reply, Verb, encode, reply_decoder
 from sorter.actuator.serialport import Port
-from sorter.domain import Answer, Command, Reply, Verb
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ import re
 from binascii import crc_hqx
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, Generic, TypeVar
-
-from sorter.domain import Answer, Command, Reply, Verb
 
 COMMAND_LIMIT: Final = 48
 """Longest line from host to device in bytes, its LF included."""
@@ -22,6 +21,51 @@ REPLY_LIMIT: Final = 80
 NUMBER_MAX: Final = 2**32 - 1
 SID_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,16}")
 STOP_BYTE: Final = b"!"
+
+
+class Verb(StrEnum):
+    """Words the host may say on a WS1 line (`STOP` is the single byte `!`)."""
+
+    HI = "HI"
+    GO = "GO"
+    QUERY = "Q"
+    HEARTBEAT = "HB"
+    HOME = "HOME"
+    CLEAR = "CLR"
+    STOP = "!"
+
+
+class Answer(StrEnum):
+    """Words the device may say on a WS1 line."""
+
+    BOOT = "BOOT"
+    HI = "HI"
+    ACK = "ACK"
+    DONE = "DONE"
+    FAIL = "FAIL"
+    DUP = "DUP"
+    BUSY = "BUSY"
+    NAK = "NAK"
+    ST = "ST"
+    HB = "HB"
+    FAULT = "FAULT"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One line from host to device: a verb and its fields, as the wire spells them."""
+
+    verb: Verb
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One line from device to host: an answer and its fields, as the wire spells them."""
+
+    answer: Answer
+    fields: tuple[str, ...] = ()
+
 
 _NUMBER = r"(0|[1-9][0-9]{0,9})"
 _COUNT = r"([1-9][0-9]{0,9})"

@@ -14,13 +14,17 @@ from sorter.actuator.protocol import (
     NUMBER_MAX,
     SID_PATTERN,
     STOP_BYTE,
+    Answer,
+    Command,
     Garbage,
+    Reply,
+    Verb,
     encode,
     reply_decoder,
 )
 from sorter.actuator.state import State
 from sorter.actuator.timing import Timing
-from sorter.domain import Answer, Command, Delivery, LinkStatus, Movement, Reply, Verb
+from sorter.domain import Delivery, LinkStatus, Movement
 from sorter.errors import UsageError
 
 

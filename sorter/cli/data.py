@@ -88,6 +88,7 @@ def _write_groups(file: Path, report: Report) -> None:
     import os
 
     from sorter.files import begins, open_report
+    from sorter.text import cell
 
     home = file.parent.resolve()
     # Paths keep the bytes that are no UTF-8: `read_groups` takes them back.
@@ -96,8 +97,9 @@ def _write_groups(file: Path, report: Report) -> None:
         writer.writerow(("path", "group"))
         for path, group in report.groups.items():
             whole = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as named.
-            inside = whole.is_relative_to(home)
-            writer.writerow((whole.relative_to(home) if inside else whole, group))
+            place = str(whole.relative_to(home) if whole.is_relative_to(home) else whole)
+            # A spreadsheet would run a name that begins like a formula; ./ changes no path.
+            writer.writerow((f"./{place}" if cell(place).startswith("'") else place, group))
 
 
 def _document(report: Report) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sorter.cli.options import Language
-from sorter.domain import Item, Taxonomy
+from sorter.domain import Category, Taxonomy
 from sorter.errors import FolderError, SorterError
 from sorter.files import refuse_overlap
 
@@ -102,7 +102,7 @@ def register(app: typer.Typer) -> None:
 
 def _open_model(
     model: Path | None, taxonomy: Path | None
-) -> tuple[Taxonomy, Callable[[bytes], Sequence[tuple[Item, float]]]]:
+) -> tuple[Taxonomy, Callable[[bytes], Sequence[tuple[Category, float]]]]:
     """The classes, and what suggests them. Without a model the names of the ring must do."""
     from sorter.review.page import CHOICES
     from sorter.taxonomy import default_taxonomy, read_taxonomy
@@ -117,9 +117,9 @@ def _open_model(
         typer.echo(f"sorter: no suggestions: {error}", err=True)
         return given or default_taxonomy(), lambda _: ()
 
-    def suggest(data: bytes) -> list[tuple[Item, float]]:
+    def suggest(data: bytes) -> list[tuple[Category, float]]:
         scores = opened.predict(data).probabilities
-        pairs = zip(opened.taxonomy.items, scores, strict=True)
+        pairs = zip(opened.taxonomy.categories, scores, strict=True)
         return sorted(pairs, key=lambda pair: -pair[1])[:CHOICES]
 
     return given or opened.taxonomy, suggest

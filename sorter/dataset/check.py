@@ -127,7 +127,7 @@ def _counts(samples: Sequence[Sample], taxonomy: Taxonomy) -> dict[str, dict[str
     splits = sorted({split for _, split in seen})
     return {
         item.code: {split: seen[i, split] for split in splits}
-        for i, item in enumerate(taxonomy.items)
+        for i, item in enumerate(taxonomy.categories)
     }
 
 
@@ -138,7 +138,7 @@ def _names(samples: Sequence[Sample], taxonomy: Taxonomy, roots: list[int]) -> d
     for root in roots:
         if root not in numbers:
             index = samples[root].index
-            numbers[root] = f"{taxonomy.items[index].code}_g{seen[index]:03d}"
+            numbers[root] = f"{taxonomy.categories[index].code}_g{seen[index]:03d}"
             seen[index] += 1
     return {s.path: numbers[root] for s, root in zip(samples, roots, strict=True)}
 
@@ -156,7 +156,7 @@ def _doubts(samples: Sequence[Sample], taxonomy: Taxonomy, file: Path) -> tuple[
     except (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or "not an out-of-fold file"
         raise DataError(f"{file}: {reason}; name the oof.npz of a run with --folds") from error
-    classes = len(taxonomy.items)
+    classes = len(taxonomy.categories)
     if scores.ndim != 2 or scores.shape[0] != len(digests) or scores.shape[1] < classes:
         raise DataError(f"{file}: holds scores for other classes; name the run's own --taxonomy")
     scores = scores[:, :classes] - scores[:, :classes].max(1, keepdims=True)
@@ -170,7 +170,7 @@ def _doubts(samples: Sequence[Sample], taxonomy: Taxonomy, file: Path) -> tuple[
             continue
         chance = known.get(digest)
         if chance is not None and chance[sample.index] < DOUBTFUL:
-            label = taxonomy.items[sample.index].code
-            likelier = taxonomy.items[int(chance.argmax())].code
+            label = taxonomy.categories[sample.index].code
+            likelier = taxonomy.categories[int(chance.argmax())].code
             doubts.append(Doubt(sample.path, label, float(chance[sample.index]), likelier))
     return tuple(sorted(doubts, key=lambda d: d.probability))

@@ -7,6 +7,7 @@ Owns the folder layouts that sorter understands. Reads names only; opening pictu
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from sorter.domain import Taxonomy
 from sorter.errors import DataError
+from sorter.files import read_user_text
 from sorter.vision import images
 
 SPLITS = ("train", "val")
@@ -105,15 +107,14 @@ def read_groups(file: Path) -> dict[str, str]:
     Paths are as the file spells them, relative to its own folder. Raises DataError.
     """
     try:
-        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            reader = csv.DictReader(stream)
-            if not {"path", "group"} <= set(reader.fieldnames or ()):
-                raise DataError(
-                    f"{file}: needs a header with the columns path and group; "
-                    "sorter data check writes such a file"
-                )
-            groups = {row["path"]: row["group"] for row in reader if row["path"] and row["group"]}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_user_text(file), newline=""))
+        if not {"path", "group"} <= set(reader.fieldnames or ()):
+            raise DataError(
+                f"{file}: needs a header with the columns path and group; "
+                "sorter data check writes such a file"
+            )
+        groups = {row["path"]: row["group"] for row in reader if row["path"] and row["group"]}
+    except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
             f"{file}: cannot read the groups: {reason}; sorter data check writes such a file"
@@ -126,7 +127,7 @@ def read_groups(file: Path) -> dict[str, str]:
 
 
 def _classes(root: Path, taxonomy: Taxonomy, split: str, *, source: str) -> list[Sample]:
-    place = {item.code: i for i, item in enumerate(taxonomy.items)}
+    place = {item.code: i for i, item in enumerate(taxonomy.categories)}
     samples: list[Sample] = []
     strangers = []
     for folder in _folders(root):
@@ -150,7 +151,7 @@ def _refuse_val_alone(samples: list[Sample], root: Path, taxonomy: Taxonomy) -> 
         return
     alone = sorted(set(counts["val"]) - set(counts["train"]))
     if alone:
-        names = [f"{taxonomy.items[i].code} ({taxonomy.items[i].name})" for i in alone]
+        names = [f"{taxonomy.categories[i].code} ({taxonomy.categories[i].name})" for i in alone]
         raise DataError(
             f"{root}: {_list(names)} is in val and missing in train; move some pictures there"
         )
@@ -169,7 +170,7 @@ def _need_folder(root: Path) -> None:
 
 
 def _examples(taxonomy: Taxonomy) -> str:
-    return ", ".join(f"{i.code!r} or {i.name!r}" for i in taxonomy.items[:2])
+    return ", ".join(f"{i.code!r} or {i.name!r}" for i in taxonomy.categories[:2])
 
 
 def _list(names: list[str]) -> str:

@@ -33,11 +33,11 @@ _RESIZE_S = 0.2
 
 
 class Names:
-    """Item and bin names in a language. The journal's own where our taxonomy has no such item."""
+    """Category and bin names in a language; the journal's own where our taxonomy has none."""
 
     def __init__(self, *, chinese: bool) -> None:
         taxonomy = default_taxonomy() if chinese else None
-        self._items = {i.name: i.name_zh for i in taxonomy.items} if taxonomy else {}
+        self._items = {i.name: i.name_zh for i in taxonomy.categories} if taxonomy else {}
         self._bins = {b.key: b.name_zh for b in taxonomy.bins} if taxonomy else {}
 
     def item(self, label: str) -> str:

@@ -36,8 +36,8 @@ def check_model(path: Path | None) -> Finding:
         )
     taxonomy = bundle.taxonomy
     says = (
-        f"{folder}: {len(taxonomy.items)} kinds, {len(taxonomy.bins)} bins, {', '.join(times)}, "
-        f"{bundle.digest[:12]}"
+        f"{folder}: {len(taxonomy.categories)} kinds, {len(taxonomy.bins)} bins, "
+        f"{', '.join(times)}, {bundle.digest[:12]}"
     )
     if "int8" not in bundle.precisions:
         return warn("model", f"{says}, no int8", "export it again: sorter export CHECKPOINT")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sorter.domain import Bin, Item, Outcome, Status, Taxonomy
+from sorter.domain import Bin, Category, Outcome, Status, Taxonomy
 from sorter.report import words
 from sorter.report.html import Card, ContactSheet
 
@@ -19,8 +19,8 @@ class Mistake:
     """
 
     path: Path
-    truth: Item | None
-    called: Item
+    truth: Category | None
+    called: Category
     confidence: float
     unsure: bool = False
     by: str = ""
@@ -101,5 +101,5 @@ class MistakeSheet(ContactSheet):
         self.add(Card(path, section, self._say["error"], why))
 
 
-def _name(named: Item | Bin, zh: bool) -> str:
+def _name(named: Category | Bin, zh: bool) -> str:
     return named.name_zh if zh else named.name

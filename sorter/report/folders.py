@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from sorter.domain import Bin, Item, Outcome, Status
+from sorter.domain import Bin, Category, Outcome, Status
 from sorter.errors import FolderError, ImageError
 from sorter.files import NO_HARD_LINK, claim_name, free_names
 from sorter.text import cell, csv_row, escape, named
@@ -94,7 +94,7 @@ class SortedFolders:
             os.fsync(self._manifest.fileno())
         self._manifest.close()
 
-    def _name(self, thing: Bin | Item) -> str:
+    def _name(self, thing: Bin | Category) -> str:
         """A name that is one folder's: no slash, no leading dot, never empty."""
         text = escape(named(thing, self._lang)).replace("/", "-").strip()
         return text.lstrip(".") or "-"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sorter.domain import Decision, Item, Prediction, Status
+from sorter.domain import Category, Decision, Prediction, Status
 from sorter.errors import ImageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Wrong:
 
     precision: str
     path: Path
-    truth: Item | None
+    truth: Category | None
     decision: Decision
 
 
@@ -37,7 +37,7 @@ def find_wrong(
     found = []
     for sample, prediction in answers:
         decision = decide(prediction, bundle.taxonomy, bundle.policy)
-        truth = bundle.taxonomy.items[sample.index] if sample.index >= 0 else None
+        truth = bundle.taxonomy.categories[sample.index] if sample.index >= 0 else None
         if truth is None:
             wrong = decision.status is Status.SORTED
         else:

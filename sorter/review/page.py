@@ -16,7 +16,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from sorter.domain import Item, Taxonomy
+from sorter.domain import Category, Taxonomy
 from sorter.errors import SorterError, UsageError
 from sorter.review.queue import Queue, Shown
 from sorter.vision import images
@@ -29,7 +29,7 @@ SIDE_PX = 896
 CHOICES = 3
 """Classes offered by a key each."""
 
-Suggest = Callable[[bytes], Sequence[tuple[Item, float]]]
+Suggest = Callable[[bytes], Sequence[tuple[Category, float]]]
 """A picture's bytes → the likeliest classes with their probabilities, best first."""
 
 ASSETS: Mapping[str, str] = {
@@ -44,7 +44,7 @@ ASSETS: Mapping[str, str] = {
 @dataclass(frozen=True, slots=True)
 class _Choice:
     digest: str
-    items: tuple[tuple[Item, float], ...]
+    items: tuple[tuple[Category, float], ...]
 
 
 class Page:
@@ -60,7 +60,7 @@ class Page:
         self._chinese = chinese
         self._lock = Lock()
         self._choice = _Choice("", ())
-        self._items = {item.code: item for item in taxonomy.items}
+        self._items = {item.code: item for item in taxonomy.categories}
         folder = resources.files("sorter.review") / "assets"
         self._files = {n: (folder / (n or "index.html")).read_bytes() for n in ASSETS}
 
@@ -135,7 +135,7 @@ class Page:
         last = queue.last
         return {
             "picture": shown and self._describe(shown),
-            "classes": [self._words(item) for item in self._taxonomy.items],
+            "classes": [self._words(item) for item in self._taxonomy.categories],
             "counts": self._totals(),
             "last": last and {"name": last.name, "code": last.code, "do": last.do},
             "notice": notice,
@@ -150,7 +150,9 @@ class Page:
             "choices": [{**self._words(i), "score": p} for i, p in self._choices(shown, station)],
         }
 
-    def _choices(self, shown: Shown, station: Item | None) -> tuple[tuple[Item, float], ...]:
+    def _choices(
+        self, shown: Shown, station: Category | None
+    ) -> tuple[tuple[Category, float], ...]:
         """The model's likeliest; what the station said is always among them."""
         if self._choice.digest != shown.seen.sha256:
             found = [(i, p) for i, p in self._suggest(shown.data) if i.code in self._items]
@@ -159,7 +161,7 @@ class Page:
             self._choice = _Choice(shown.seen.sha256, tuple(found[:CHOICES]))
         return self._choice.items
 
-    def _words(self, item: Item) -> dict[str, str]:
+    def _words(self, item: Category) -> dict[str, str]:
         bin_ = self._taxonomy.bin_of(item)
         names = (item.name_zh, item.name) if self._chinese else (item.name, item.name_zh)
         return {

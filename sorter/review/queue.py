@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sorter.domain import Item
+from sorter.domain import Category
 from sorter.errors import FolderError, ImageError, UsageError
 from sorter.review.log import Answer, Log
 from sorter.review.shelf import Shelf
@@ -83,7 +83,7 @@ class Queue:
                 self._current = self._open(self._waiting.popleft())
         return self._current
 
-    def label(self, digest: str, item: Item) -> None:
+    def label(self, digest: str, item: Category) -> None:
         """File the current picture as `item`. UsageError if `digest` is not the current one's."""
         shown = self._need(digest)
         target = self._shelf.put(shown.data, item, shown.seen.name)

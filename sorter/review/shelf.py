@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sorter.dataset import layout
-from sorter.domain import Item, Taxonomy
+from sorter.domain import Category, Taxonomy
 from sorter.errors import FolderError, ImageError
 from sorter.vision import images
 
@@ -47,7 +47,7 @@ class Shelf:
                 self._by_size[sample.path.stat().st_size].append(sample.path)
             if sample.path.is_relative_to(self._base):
                 folder = self._base / sample.path.relative_to(self._base).parts[0]
-                self._folders.setdefault(taxonomy.items[sample.index].code, folder)
+                self._folders.setdefault(taxonomy.categories[sample.index].code, folder)
 
     def find(self, data: bytes) -> Path | None:
         """The picture of this content, if DATA has it. Only files of its size are read."""
@@ -57,7 +57,7 @@ class Shelf:
                     return path
         return None
 
-    def put(self, data: bytes, item: Item, name: str) -> Path:
+    def put(self, data: bytes, item: Category, name: str) -> Path:
         """Write a picture, whole and synced; its path. FolderError where that fails.
 
         The name begins with the content's hash, so that two cameras' `0001.jpg` do not meet.

@@ -52,7 +52,7 @@ def self_test(model: Model) -> None:
     """One real inference on a picture made here. Raises ModelError where the answer is absurd."""
     prediction = model.predict(test_picture())
     total = math.fsum(prediction.probabilities)
-    count = len(model.taxonomy.items)
+    count = len(model.taxonomy.categories)
     if len(prediction.probabilities) != count:
         raise ModelError(
             f"the model gives {len(prediction.probabilities)} probabilities for {count} classes"

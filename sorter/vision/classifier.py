@@ -42,7 +42,7 @@ class Classifier:
     ) -> None:
         self.size_px = bundle.size_px
         self.precision = precision
-        self.classes = len(bundle.taxonomy.items)
+        self.classes = len(bundle.taxonomy.categories)
         file = model_file(bundle, precision)
         self._network = compiled.compile_network(
             file,

@@ -23,9 +23,9 @@ def decide(prediction: Prediction, taxonomy: Taxonomy, policy: Policy) -> Decisi
     Raises ValueError where the lengths of probabilities, classes, bins and thresholds differ.
     """
     scores = prediction.probabilities
-    if len(scores) != len(taxonomy.items) or len(policy.bin_thresholds) != len(taxonomy.bins):
+    if len(scores) != len(taxonomy.categories) or len(policy.bin_thresholds) != len(taxonomy.bins):
         raise ValueError(
-            f"{len(scores)} probabilities for {len(taxonomy.items)} classes, "
+            f"{len(scores)} probabilities for {len(taxonomy.categories)} classes, "
             f"{len(policy.bin_thresholds)} thresholds for {len(taxonomy.bins)} bins"
         )
     bin_of = taxonomy.bin_indices()
@@ -45,13 +45,13 @@ def decide(prediction: Prediction, taxonomy: Taxonomy, policy: Policy) -> Decisi
     best = heapq.nsmallest(policy.top, range(len(scores)), key=lambda i: (-scores[i], i))
     return Decision(
         status=Status.SORTED if reason is Reason.NONE else Status.UNSURE,
-        label=taxonomy.items[label],
+        label=taxonomy.categories[label],
         confidence=scores[label],
         bin=taxonomy.bins[winner],
         bin_confidence=bin_score,
         reason=reason,
         unknown=prediction.unknown,
-        top=tuple((taxonomy.items[i], scores[i]) for i in best),
+        top=tuple((taxonomy.categories[i], scores[i]) for i in best),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sorter.domain import Item, Policy, Prediction, Reason, Status, Taxonomy
+from sorter.domain import Category, Policy, Prediction, Reason, Status, Taxonomy
 from sorter.vision.decide import decide
 
 ECE_BINS = 15
@@ -40,8 +40,8 @@ class Group:
 class Confusion:
     """`n` pictures of `truth` were called `called`."""
 
-    truth: Item
-    called: Item
+    truth: Category
+    called: Category
     n: int
 
 
@@ -106,7 +106,7 @@ def evaluate(
     unknown: Sequence[Prediction] = (),
     temperature: float = 1.0,
 ) -> Evaluation:
-    """Judge `predictions` of pictures whose classes (indices into `taxonomy.items`) are `labels`.
+    """Judge `predictions` of pictures whose classes, indices of categories, are `labels`.
 
     `unknown` holds predictions of pictures of no class, if there are any; `temperature` is what
     the model's scores were divided by. Raises ValueError for no pictures, or for lengths that
@@ -115,7 +115,7 @@ def evaluate(
     if not labels or len(labels) != len(predictions):
         raise ValueError(f"{len(labels)} labels for {len(predictions)} predictions")
     decisions = [decide(p, taxonomy, policy) for p in predictions]
-    position = {item.code: i for i, item in enumerate(taxonomy.items)}
+    position = {item.code: i for i, item in enumerate(taxonomy.categories)}
     bin_of = np.asarray(taxonomy.bin_indices())
     truth = np.asarray(labels, dtype=np.int64)
     called = np.array([position[d.label.code] for d in decisions], dtype=np.int64)
@@ -126,8 +126,8 @@ def evaluate(
     probabilities = np.array([p.probabilities for p in predictions], dtype=np.float64)
 
     right_bin = placed == bin_of[truth]
-    confusion = _count(truth, called, len(taxonomy.items))
-    by_class = _groups(confusion, [(i.name, i.code) for i in taxonomy.items])
+    confusion = _count(truth, called, len(taxonomy.categories))
+    by_class = _groups(confusion, [(i.name, i.code) for i in taxonomy.categories])
     in_bins = _count(bin_of[truth], placed, len(taxonomy.bins))
     return Evaluation(
         n=len(labels),
@@ -261,7 +261,7 @@ def _most_confused(
     order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
     pairs = [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, wrong.shape), strict=True)]
     return tuple(
-        Confusion(taxonomy.items[i], taxonomy.items[j], int(wrong[i, j]))
+        Confusion(taxonomy.categories[i], taxonomy.categories[j], int(wrong[i, j]))
         for i, j in pairs
         if wrong[i, j]
     )

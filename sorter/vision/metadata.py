@@ -17,7 +17,7 @@ from typing import Any
 
 from sorter.domain import Policy, Taxonomy
 from sorter.errors import BundleError, TaxonomyError
-from sorter.taxonomy import MAX_ITEMS, taxonomy_from_dict, taxonomy_to_dict
+from sorter.taxonomy import MAX_CATEGORIES, taxonomy_from_dict, taxonomy_to_dict
 from sorter.vision import runtime
 
 SCHEMA_VERSION = "1"
@@ -49,8 +49,8 @@ def write_metadata(
     """
     model_info = {
         "model_type": "Classification",
-        "labels": " ".join("_".join(item.name.split()) for item in taxonomy.items),
-        "label_ids": " ".join("_".join(item.code.split()) for item in taxonomy.items),
+        "labels": " ".join("_".join(item.name.split()) for item in taxonomy.categories),
+        "label_ids": " ".join("_".join(item.code.split()) for item in taxonomy.categories),
         "mean_values": "0 0 0",
         "scale_values": "1 1 1",
         "resize_type": "standard",
@@ -185,7 +185,7 @@ def _check_ports(model: Any, taxonomy: Taxonomy, xml: Path) -> int:
     kinds = {output.element_type.get_type_name() for output in model.outputs}
     if not kinds <= {"f16", "f32"}:
         raise _refused(xml, f"its outputs are {', '.join(sorted(kinds))}, not f32")
-    rows, classes = shape[0], len(taxonomy.items)
+    rows, classes = shape[0], len(taxonomy.categories)
     got = list(model.outputs[0].shape)
     if got != [rows, classes]:
         raise _refused(xml, f"names {classes} classes but its first output is {got}")
@@ -200,7 +200,7 @@ def _json(info: Mapping[str, str], key: str, xml: Path) -> Any:
     text = info.get(key)
     if text is None:
         raise _refused(xml, f"its `sorter` section has no {key!r}")
-    if len(text) > 1000 * MAX_ITEMS:
+    if len(text) > 1000 * MAX_CATEGORIES:
         raise _refused(xml, f"{key!r} is {len(text)} characters long")
     try:
         return json.loads(text)

@@ -6,9 +6,8 @@ import random
 
 import pytest
 
-from sorter.actuator.protocol import reply_decoder
+from sorter.actuator.protocol import Reply, reply_decoder
 from sorter.actuator.simulator.cable import Faults, Line, apply, flipped, stray_reply
-from sorter.domain import Reply
 from sorter.errors import UsageError
 
 

@@ -7,9 +7,10 @@ import math
 import pytest
 
 from sorter.actuator.exchange import Errand
+from sorter.actuator.protocol import Verb
 from sorter.actuator.session import Session
 from sorter.actuator.timing import Timing
-from sorter.domain import Delivery, Movement, Verb
+from sorter.domain import Delivery, Movement
 from sorter.errors import UsageError
 from tests.support.actuator_host import Host, ended
 

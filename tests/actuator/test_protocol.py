@@ -14,7 +14,11 @@ from sorter.actuator.protocol import (
     COMMAND_LIMIT,
     NUMBER_MAX,
     REPLY_LIMIT,
+    Answer,
+    Command,
     Garbage,
+    Reply,
+    Verb,
     command_decoder,
     crc,
     encode,
@@ -23,7 +27,6 @@ from sorter.actuator.protocol import (
     reply_decoder,
     seal,
 )
-from sorter.domain import Answer, Command, Reply, Verb
 
 
 def _table() -> list[tuple[Command | Reply, bytes]]:

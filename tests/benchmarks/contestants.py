@@ -50,7 +50,7 @@ def _sorter(precision: str) -> Answer:
 
     bundle = open_bundle(default_bundle())
     classifier = batch.open_classifier(bundle, precision=precision, cores=usable_cores())
-    codes = {item.code: number for number, item in enumerate(bundle.taxonomy.items)}
+    codes = {item.code: number for number, item in enumerate(bundle.taxonomy.categories)}
 
     def answer(paths: Sequence[Path]) -> Iterator[int]:
         for row in batch.run(

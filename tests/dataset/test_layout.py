@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ from sorter.dataset.layout import (
     read_labelled,
     read_unknown,
 )
-from sorter.domain import Bin, Item, Taxonomy
+from sorter.domain import Bin, Category, Taxonomy
 from sorter.errors import DataError
+from sorter.taxonomy import read_taxonomy
 
+BIN = Bin("x", 1, "00", "X", "甲")
 TAXONOMY = Taxonomy(
     "two",
-    (Item("a0", "Apple", "苹果", "x"), Item("b0", "Ball", "球", "y")),
-    (Bin("x", 1, "00", "X", "甲"), Bin("y", 2, "01", "Y", "乙")),
+    (Category("a0", "Apple", "苹果", "x"), Category("b0", "Ball", "球", "y")),
+    (BIN, Bin("y", 2, "01", "Y", "乙")),
 )
 
 
@@ -103,3 +106,25 @@ def test_groups_need_their_columns(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="groups"):
         read_groups(file)
+
+
+@pytest.mark.parametrize("coding", ["utf-8-sig", "utf-16"])
+def test_groups_saved_by_a_spreadsheet_have_a_bom(tmp_path: Path, coding: str) -> None:
+    file = tmp_path / "groups.csv"
+    file.write_text("path,group\na/1.png,g1\n", encoding=coding)
+    assert read_groups(file) == {"a/1.png": "g1"}
+
+
+def test_a_taxonomy_may_have_a_bom(tmp_path: Path) -> None:
+    file = tmp_path / "kinds.toml"
+    text = '[[bins]]\nkey = "x"\nname = "X"\n[[items]]\ncode = "é"\nname = "Ä"\nbin = "x"\n'
+    file.write_text(text, encoding="utf-8-sig")
+    assert read_taxonomy(file).categories[0].code == "é"
+
+
+def test_a_class_folder_made_on_a_mac_is_found(tmp_path: Path) -> None:
+    """macOS decomposes accents in names: é becomes e and a combining accent."""
+    taxonomy = Taxonomy("t", (Category("café", "Coffee", "咖啡", "x"),), (BIN,))
+    decomposed = unicodedata.normalize("NFD", "Café")
+    assert decomposed != "Café"
+    assert taxonomy.find(decomposed) is taxonomy.categories[0]

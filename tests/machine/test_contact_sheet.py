@@ -170,7 +170,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_part(tmp_path: Path) -> None:
     import resource
 
     page = tmp_path / "page.html"
-    item = TAXONOMY.items[0]
+    item = TAXONOMY.categories[0]
     decision = Decision(Status.SORTED, item, 1.0, TAXONOMY.bin_of(item), 1.0)
     outcome = Outcome(Path("a.jpg"), Status.SORTED, decision, thumbnail=bytes(4000))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -75,7 +75,9 @@ def paint_some(folder: Path, count: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
         size = (40 + i, 48)
-        paint(folder / f"p{i:03d}.png", colour_of(TAXONOMY, i % len(TAXONOMY.items)), size=size)
+        paint(
+            folder / f"p{i:03d}.png", colour_of(TAXONOMY, i % len(TAXONOMY.categories)), size=size
+        )
 
 
 def test_same_bytes_as_one_machine_bad_files_and_all(

@@ -52,7 +52,7 @@ def without_times(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 def paint_some(folder: Path, count: int = 6) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        paint(folder / f"p{i:03d}.png", colour_of(TAXONOMY, i % len(TAXONOMY.items)))
+        paint(folder / f"p{i:03d}.png", colour_of(TAXONOMY, i % len(TAXONOMY.categories)))
         for i in range(count)
     ]
 

@@ -64,7 +64,7 @@ def test_the_station_sorts_and_tells_trouble_apart(bundle: Path, folder: Path) -
     for record in records:
         if record.state is ItemState.DONE:
             assert record.decision is not None
-            wanted = default_taxonomy().items[9 * int(record.picture.path.name[1])]
+            wanted = default_taxonomy().categories[9 * int(record.picture.path.name[1])]
             assert record.decision.label == wanted
     assert not Path(records[0].picture.path).parent.exists()  # Nothing is left behind.
 

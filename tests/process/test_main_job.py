@@ -50,13 +50,13 @@ def rows(val: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, 
 def truth(path: str) -> str:
     """The class code of a picture's folder."""
     name = Path(path).parent.name
-    items = default_taxonomy().items
+    items = default_taxonomy().categories
     return next(i.code for i in items if name in (i.code, i.name, i.name_zh))
 
 
 def test_validation_labels_and_bins(rows: list[dict[str, str]]) -> None:
     taxonomy = default_taxonomy()
-    bins = dict(zip((i.code for i in taxonomy.items), taxonomy.bin_indices(), strict=True))
+    bins = dict(zip((i.code for i in taxonomy.categories), taxonomy.bin_indices(), strict=True))
     names = [b.name for b in taxonomy.bins]
     labels = sum(row["code"] == truth(row["path"]) for row in rows)
     placed = sum(row["bin"] == names[bins[truth(row["path"])]] for row in rows)

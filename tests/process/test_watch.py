@@ -104,7 +104,7 @@ def test_every_picture_moves_once_into_its_bin_and_ctrl_c_ends_both(
         assert watch.wait(10) == 0
         device.send_signal(signal.SIGINT)
         assert device.wait(10) == 0
-    wanted = [{"metal": 1, "rest": 2}[TAXONOMY.items[i % 3].bin] for i in range(12)]
+    wanted = [{"metal": 1, "rest": 2}[TAXONOMY.categories[i % 3].bin] for i in range(12)]
     assert [bin_ for _, bin_ in moves(tmp_path)] == wanted
     assert len({n for n, _ in moves(tmp_path)}) == 12
     said = (tmp_path / "watch.log").read_text()

@@ -62,7 +62,7 @@ def manifest(folder: Path) -> list[dict[str, str]]:
 
 
 def outcome(path: Path, status: Status = Status.SORTED) -> Outcome:
-    item = TAXONOMY.items[0]
+    item = TAXONOMY.categories[0]
     return Outcome(path, status, Decision(status, item, 1.0, TAXONOMY.bin_of(item), 1.0))
 
 
@@ -260,7 +260,7 @@ def test_resume_files_kept_rows_too(bundle: Path, tmp_path: Path) -> None:
 def test_names_that_are_no_folder_are_made_one(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    item = replace(TAXONOMY.items[0], name_zh="../玻璃/瓶")
+    item = replace(TAXONOMY.categories[0], name_zh="../玻璃/瓶")
     bin_ = replace(TAXONOMY.bins[0], name_zh="")
     picture = paint(tmp_path / "a.png", (1, 2, 3))
     decision = Decision(Status.SORTED, item, 1.0, bin_, 1.0)

@@ -215,7 +215,7 @@ def test_a_damaged_log_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
         queue = Queue(ring, shelf, book)
         shown = queue.current()
         assert shown is not None
-        queue.label(shown.seen.sha256, taxonomy3().items[0])
+        queue.label(shown.seen.sha256, taxonomy3().categories[0])
     row = json.loads((into / NAME).read_text())
     row |= {
         "file": "../outside.png",
@@ -243,7 +243,7 @@ def test_names_from_outside_do_not_leave_the_data_folder(tmp_path: Path) -> None
     with Log(into) as book:
         queue = Queue(ring, shelf, book)
         while (shown := queue.current()) is not None:
-            queue.label(shown.seen.sha256, taxonomy3().items[1])
+            queue.label(shown.seen.sha256, taxonomy3().categories[1])
     names = [p.name for p in (into / "0101").iterdir()]
     assert len(names) == 3
     assert all(re.fullmatch(r"[0-9a-f]{16}-[A-Za-z0-9._-]+\.png", n) for n in names), names

@@ -23,7 +23,7 @@ def painted(number: int, *, index: int | None = None, side_px: int = 32) -> byte
     note = PngImagePlugin.PngInfo()
     note.add_text("number", str(number))
     stream = io.BytesIO()
-    which = number % len(TAXONOMY.items) if index is None else index
+    which = number % len(TAXONOMY.categories) if index is None else index
     colour = colour_of(TAXONOMY, which)
     Image.new("RGB", (side_px, side_px), colour).save(stream, "PNG", pnginfo=note)
     return stream.getvalue()
@@ -67,5 +67,7 @@ class Camera:
             number = len(self.wanted)
             name = f"p{number:06d}.png"
             # The class goes by the picture's own number, so that its name tells it.
-            data = painted(self._seed * 10_000_000 + number, index=number % len(TAXONOMY.items))
+            data = painted(
+                self._seed * 10_000_000 + number, index=number % len(TAXONOMY.categories)
+            )
             self.wanted[name] = drop(self._folder, name, data)

@@ -136,7 +136,7 @@ def _taxonomy(folder: Path) -> Callable[[Random], None]:
     def try_one(random: Random) -> None:
         file.write_bytes(mutate(sound, random, text=True))
         taxonomy = read_taxonomy(file)
-        assert all(taxonomy.find(item.code) for item in taxonomy.items)
+        assert all(taxonomy.find(item.code) for item in taxonomy.categories)
 
     return try_one
 
@@ -153,12 +153,12 @@ def _bundle(folder: Path) -> Callable[[Random], None]:
             (damaged / other).write_bytes(data)
         (damaged / name).write_bytes(mutate(files[name], random, text=name != "model.bin"))
         bundle = open_bundle(damaged)
-        assert 0 < len(bundle.taxonomy.items) <= 10_000
+        assert 0 < len(bundle.taxonomy.categories) <= 10_000
         assert all(0 <= t <= 1 for t in bundle.policy.bin_thresholds)
         # What opens is compiled and run as well: the graph may be another one by now.
         pixels = np.zeros((1, bundle.size_px, bundle.size_px, 3), np.uint8)
         probabilities, _ = Classifier(bundle, precision="fp16", threads=1).predict(pixels)
-        assert probabilities.shape == (1, len(bundle.taxonomy.items))
+        assert probabilities.shape == (1, len(bundle.taxonomy.categories))
 
     return try_one
 

@@ -14,9 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from sorter.actuator.protocol import reply_decoder, seal
+from sorter.actuator.protocol import Answer, Reply, reply_decoder, seal
 from sorter.actuator.serialport import open_port
-from sorter.domain import Answer, Reply
 
 
 def main() -> int:

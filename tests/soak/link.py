@@ -18,12 +18,13 @@ from math import inf
 from random import Random
 
 from sorter.actuator.exchange import Errand
+from sorter.actuator.protocol import Verb
 from sorter.actuator.session import Session
 from sorter.actuator.simulator.cable import Faults, Line, stray_reply
 from sorter.actuator.simulator.device import Device
 from sorter.actuator.simulator.eeprom import Kept, Ram
 from sorter.actuator.state import State
-from sorter.domain import Delivery, Movement, Verb
+from sorter.domain import Delivery, Movement
 
 ROUGH = Faults(
     drop_in=0.2,

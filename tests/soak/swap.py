@@ -151,7 +151,7 @@ def _answers(site: Site, known: dict[str, int]) -> list[str]:
             broken.append(f"{row.name} names weights {row.model[:12]!r}, which nobody delivered")
             continue
         colour = int(row.name.removeprefix("p").removesuffix(".png"))
-        item = TAXONOMY.items[(colour - known[row.model]) % len(TAXONOMY.items)]
+        item = TAXONOMY.categories[(colour - known[row.model]) % len(TAXONOMY.categories)]
         if row.label != item.name:
             broken.append(f"{row.name} is {row.label}; {row.model[:12]} says {item.name}")
     return broken

@@ -37,7 +37,7 @@ PIECES = 10
 def textured(random: Random) -> bytes:
     """A JPEG of some hundred kilobytes, unlike any other, that the tiny model knows."""
     noise = np.random.default_rng(random.randrange(1 << 30)).integers(-60, 60, (480, 640, 3))
-    colour = colour_of(TAXONOMY, random.randrange(len(TAXONOMY.items)))
+    colour = colour_of(TAXONOMY, random.randrange(len(TAXONOMY.categories)))
     image = Image.fromarray(np.clip(noise + colour, 0, 255).astype(np.uint8))
     stream = io.BytesIO()
     image.save(stream, "JPEG")

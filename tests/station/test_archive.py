@@ -22,7 +22,7 @@ from sorter.station.sinks.unsure import UnsureFolder
 from tests.support.tiny import taxonomy3
 
 TAXONOMY = taxonomy3()
-CAN = TAXONOMY.items[0]
+CAN = TAXONOMY.categories[0]
 UNSURE = Decision(Status.UNSURE, CAN, 0.4, TAXONOMY.bin_of(CAN), 0.5, Reason.LOW_CONFIDENCE)
 FAULTS = 'sorter_faults_total{part="archive"}'
 

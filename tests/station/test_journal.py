@@ -24,7 +24,7 @@ from sorter.station.journal.retention import Retention
 from tests.support.tiny import taxonomy3
 
 TAXONOMY = taxonomy3()
-CAN = TAXONOMY.items[0]
+CAN = TAXONOMY.categories[0]
 DECISION = Decision(Status.SORTED, CAN, 0.9, TAXONOMY.bin_of(CAN), 0.95)
 
 

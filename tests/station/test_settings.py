@@ -12,7 +12,7 @@ from sorter.station.settings import HOLD, Settings
 from tests.support.tiny import taxonomy3
 
 TAXONOMY = taxonomy3()
-CAN = TAXONOMY.items[0]
+CAN = TAXONOMY.categories[0]
 
 
 @pytest.mark.parametrize(

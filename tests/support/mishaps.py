@@ -42,7 +42,7 @@ def toml_of(taxonomy: Taxonomy) -> str:
     lines = [f'name = "{taxonomy.name}"']
     for b in taxonomy.bins:
         lines += ["[[bins]]", f'key = "{b.key}"', f'name = "{b.name}"']
-    for item in taxonomy.items:
+    for item in taxonomy.categories:
         lines += ["[[items]]", f'code = "{item.code}"', f'name = "{item.name}"']
         lines += [f'bin = "{item.bin}"']
     return "\n".join(lines) + "\n"
@@ -56,7 +56,7 @@ def mishaps(root: Path) -> tuple[Mapping[str, str], list[socket.socket]]:
         if name != "none":
             folder.mkdir()
     for i in range(3):
-        code = taxonomy.items[i].code
+        code = taxonomy.categories[i].code
         paint(names["pics"] / f"{i}.png", colour_of(taxonomy, i))
         (names["data"] / code).mkdir()
         for k in range(4):  # the fewest that leave some to judge by

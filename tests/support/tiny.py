@@ -47,7 +47,7 @@ def taxonomy3() -> Taxonomy:
 
 def colour_of(taxonomy: Taxonomy, index: int) -> tuple[int, int, int]:
     """The colour (R, G, B) that class `index` is painted in: evenly spaced, fully saturated."""
-    r, g, b = colorsys.hsv_to_rgb(index / len(taxonomy.items), 1.0, 1.0)
+    r, g, b = colorsys.hsv_to_rgb(index / len(taxonomy.categories), 1.0, 1.0)
     return round(r * 255), round(g * 255), round(b * 255)
 
 
@@ -79,7 +79,7 @@ def build_model(
         low, high = np.float32(0.0), np.float32(1.0)
         mean = ops.fake_quantize(mean, low, high, low, high, levels=256)
     colours = np.array(
-        [colour_of(taxonomy, i + turned) for i in range(len(taxonomy.items))], dtype=np.float32
+        [colour_of(taxonomy, i + turned) for i in range(len(taxonomy.categories))], dtype=np.float32
     )
     colours /= 255.0
     weights = (2 * SHARPNESS * colours).T.copy()

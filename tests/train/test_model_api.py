@@ -52,7 +52,7 @@ def test_same_labels_and_probabilities(precision: str, tmp_path: Path) -> None:
         pytest.skip("openvino-model-api of the dev extra is missing")
     assert done.returncode == 0, done.stderr[-2000:]
     said = json.loads(done.stdout.splitlines()[-1])
-    names = ["_".join(item.name.split()) for item in bundle.taxonomy.items]
+    names = ["_".join(item.name.split()) for item in bundle.taxonomy.categories]
     assert said["labels"] == names
     mine = Classifier(bundle, precision=precision).predict(pixels)[0]
     # Its graph is compiled otherwise, and INT8 rounds at other places then.

@@ -41,8 +41,8 @@ def test_onnx_runtime_says_what_the_ir_says(tmp_path: Path) -> None:
     assert (port.name, port.type, port.shape) == ("image", "tensor(uint8)", [1, 224, 224, 3])
     bundle = open_bundle(default_bundle())
     notes = session.get_modelmeta().custom_metadata_map
-    assert json.loads(notes["labels"]) == [item.name for item in bundle.taxonomy.items]
-    assert json.loads(notes["codes"]) == [item.code for item in bundle.taxonomy.items]
+    assert json.loads(notes["labels"]) == [item.name for item in bundle.taxonomy.categories]
+    assert json.loads(notes["codes"]) == [item.code for item in bundle.taxonomy.categories]
     assert json.loads(notes["bin_thresholds"]) == list(bundle.policy.bin_thresholds)
 
     files = sorted((ROOT / "sorter" / "samples" / "pictures").glob("*.jpg"))[:5]

@@ -82,7 +82,7 @@ def test_the_run_folder_holds_what_a_person_needs(place: Path) -> None:
 
 def test_the_bundle_classifies_with_both_precisions(place: Path) -> None:
     bundle = open_bundle(place / "run" / "bundle")
-    assert [i.name for i in bundle.taxonomy.items] == ["Disc", "Square", "Stripe"]
+    assert [i.name for i in bundle.taxonomy.categories] == ["Disc", "Square", "Stripe"]
     assert bundle.size_px == 64 and len(bundle.policy.bin_thresholds) == 2
     files = sorted((place / "data" / "train").rglob("*.png"))
     pixels = np.stack([images.load(p, 64).pixels for p in files])
@@ -121,7 +121,7 @@ def test_model_api_reads_the_same_labels_and_probabilities(place: Path) -> None:
     name, confidence = json.loads(result.stdout.splitlines()[-1])
     mine = Classifier(bundle, precision="fp16").predict(pixels[None])[0][0]
     assert name in {"Disc", "Square", "Stripe"}
-    assert name == bundle.taxonomy.items[int(mine.argmax())].name
+    assert name == bundle.taxonomy.categories[int(mine.argmax())].name
     assert confidence == pytest.approx(float(mine.max()), abs=1e-3)
 
 

@@ -79,7 +79,7 @@ def test_it_names_the_files_that_every_run_calls_the_same(tmp_path: Path) -> Non
         "right in some run": 0.0,
         "wrong alike in every run": 1.0,
     }
-    name = [item.name for item in default_taxonomy().items]
+    name = [item.name for item in default_taxonomy().categories]
     surest_first = [
         f"4.jpg  {name[6]} → {name[5]}",
         f"1.jpg  {name[2]} → {name[1]}",

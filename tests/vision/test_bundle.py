@@ -21,7 +21,7 @@ from tests.support.tiny import build_model, colour_of, taxonomy3, write_bundle, 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     bundle = open_bundle(write_bundle26(tmp_path / "b", bin_threshold=0.7, unknown_threshold=0.9))
-    assert len(bundle.taxonomy.items) == 26
+    assert len(bundle.taxonomy.categories) == 26
     assert bundle.policy == Policy((0.7,) * 4, 0.9)
     assert bundle.precisions == ("fp16", "int8")
     assert bundle.card["name"] == "tiny"
@@ -96,7 +96,7 @@ def test_the_cache_of_compiled_networks_may_fail(damage: str, tmp_path: Path) ->
 def test_the_released_bundle_opens_and_says_what_it_is() -> None:
     folder = default_bundle()
     bundle = open_bundle(folder)
-    assert len(bundle.taxonomy.items) == 26
+    assert len(bundle.taxonomy.categories) == 26
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     assert {"data_digest", "recipe", "seed", "versions", "figures"} <= set(card)
     size = sum(f.stat().st_size for f in folder.iterdir())

@@ -79,7 +79,7 @@ def test_calibration_error_of_a_sure_and_wrong_model() -> None:
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pictures")
     for split in ("train", "val"):
-        for index, item in enumerate(TAXONOMY.items):
+        for index, item in enumerate(TAXONOMY.categories):
             folder = root / "data" / split / item.code
             folder.mkdir(parents=True)
             paint(folder / "a.png", colour_of(TAXONOMY, index))

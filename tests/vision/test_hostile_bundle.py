@@ -17,7 +17,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from sorter.domain import Item, Policy
+from sorter.domain import Category, Policy
 from sorter.errors import BundleError
 from sorter.vision.bundle import MODEL_FILES, open_bundle
 from sorter.vision.metadata import write_metadata
@@ -140,7 +140,7 @@ def _linked(name: str) -> Callable[[Path], None]:
 
 
 def _many_labels(folder: Path) -> None:
-    items = tuple(Item(f"c{i}", f"n{i}", f"z{i}", "metal") for i in range(10_001))
+    items = tuple(Category(f"c{i}", f"n{i}", f"z{i}", "metal") for i in range(10_001))
     rows = [{"code": i.code, "name": i.name, "bin": i.bin} for i in items]
     bins = [{"key": "metal", "name": "Metal"}]
     _said("taxonomy", json.dumps({"bins": bins, "items": rows}))(folder)

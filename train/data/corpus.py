@@ -205,7 +205,7 @@ def _refuse_useless(examples: Sequence[Example], root: Path, taxonomy: Taxonomy)
     if len(have) < 2:
         raise DataError(f"{root}: pictures of one class only; nothing can be told apart")
     for label in sorted({e.label for e in examples if e.role == "val"} - set(have)):
-        item = taxonomy.items[label]
+        item = taxonomy.categories[label]
         raise DataError(f"{root}: class {item.code} ({item.name}) is in val and missing in train")
 
 

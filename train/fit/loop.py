@@ -170,7 +170,7 @@ def _prepared(
     """The epoch's batches from number `first` on, made a little ahead by other threads."""
     batches = epoch_batches(job.corpus.examples, job.rows, config, epoch, world=machine.world)
     side = config.train_px or config.size_px or job.eval_pixels.size_px
-    classes = len(job.corpus.taxonomy.items)
+    classes = len(job.corpus.taxonomy.categories)
     labels = job.corpus.labels
 
     def make(step: int) -> tuple[Tensor, Targets]:
@@ -216,7 +216,7 @@ def _judge(
         return {}
     own = {k: v.detach().clone() for k, v in network.state_dict().items()}
     network.load_state_dict(candidate)
-    classes = len(job.corpus.taxonomy.items)
+    classes = len(job.corpus.taxonomy.categories)
     scores = predict(network, job.eval_pixels, val, machine)[:, :classes]
     network.load_state_dict(own)
     labels = job.corpus.labels[val]

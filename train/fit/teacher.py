@@ -50,7 +50,7 @@ class Classroom:
         begun = time.monotonic()
         corpus, labels = self._corpus, self._corpus.labels
         known = seen[labels[seen] != UNKNOWN]
-        classes = len(corpus.taxonomy.items)
+        classes = len(corpus.taxonomy.categories)
         part = _parts([corpus.examples[r].group for r in known])
         values = np.full((len(labels), classes), 1.0 / classes, np.float32)
         settings = replace(config, label_smoothing=0.0)

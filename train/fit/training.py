@@ -81,13 +81,13 @@ class Trainer:
             features = self._train_head(network, network.head, seen, teacher)
             if config.stage == "head" and self.start.knows_classes:
                 _keep_old(
-                    network.head, old, features, len(self.corpus.taxonomy.items), config.blend
+                    network.head, old, features, len(self.corpus.taxonomy.categories), config.blend
                 )
         history: list[dict[str, float]] = []
         if config.stage != "head":
             history = self._tune(network, seen, val, folder, teacher, config)
             if config.stage == "both" and config.refit:
-                fresh = nn.Linear(network.head.in_features, len(self.corpus.taxonomy.items))
+                fresh = nn.Linear(network.head.in_features, len(self.corpus.taxonomy.categories))
                 known = seen[self.corpus.labels[seen] != UNKNOWN]
                 # By the labels alone: what the teacher adds is in the network by now.
                 features = self._train_head(network, fresh, known, None)
@@ -124,7 +124,7 @@ class Trainer:
             corpus.labels[seen],
             [corpus.examples[r].group for r in seen],
             self._weight(seen),
-            len(corpus.taxonomy.items),
+            len(corpus.taxonomy.categories),
             self.config,
             like=old,
         )
@@ -205,7 +205,7 @@ class Trainer:
         begun = time.monotonic()
         labels = self.corpus.labels[seen]
         taught = teacher.view(seen) if teacher else None
-        targets = make_targets(labels, len(self.corpus.taxonomy.items), config, taught)
+        targets = make_targets(labels, len(self.corpus.taxonomy.categories), config, taught)
         fit_head(head, features, targets, self._weight(seen), config)
         self.say(f"head on cached features: {time.monotonic() - begun:.1f} s")
         return features

@@ -61,7 +61,7 @@ def calibrate(
 ) -> Calibration:
     """Fit everything to raw scores (N, C, C + 1 or C + 3), `labels` with `UNKNOWN` for no class."""
     values: Array = np.asarray(scores, np.float64)
-    classes = len(taxonomy.items)
+    classes = len(taxonomy.categories)
     known = labels != UNKNOWN
     start = fit_temperature(values[known, :classes], labels[known])
     temperature, slope = _fit_slope(values[known], labels[known], classes, start)

@@ -56,7 +56,7 @@ def judge(
     known = labels != UNKNOWN
     if not known.any():
         return {"n": 0}
-    views = predictions(scores, len(taxonomy.items), calibration)
+    views = predictions(scores, len(taxonomy.categories), calibration)
     result = evaluate.evaluate(
         labels[known].tolist(),
         [v for v, k in zip(views, known, strict=True) if k],
@@ -65,7 +65,7 @@ def judge(
         unknown=[v for v, k in zip(views, known, strict=True) if not k],
         temperature=calibration.temperature,
     )
-    raw = softmax(np.asarray(scores[known, : len(taxonomy.items)], np.float64))
+    raw = softmax(np.asarray(scores[known, : len(taxonomy.categories)], np.float64))
     before = evaluate.calibration_error(raw, labels[known])
     return {**evaluate.to_dict(result), "ece_uncalibrated": round(before, 6)}
 
@@ -105,7 +105,7 @@ def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dic
     known = labels != UNKNOWN
     if known.any() and not np.array_equal(out.scores, out.int8):
         whole, small = (
-            float((s[known, : len(taxonomy.items)].argmax(1) == labels[known]).mean())
+            float((s[known, : len(taxonomy.categories)].argmax(1) == labels[known]).mean())
             for s in (out.scores, out.int8)
         )
         result["conversion_over_folds"] = {

@@ -33,7 +33,7 @@ def draw(
     matplotlib.use("Agg")
     labels = corpus.labels[rows]
     known = labels != UNKNOWN
-    classes = len(corpus.taxonomy.items)
+    classes = len(corpus.taxonomy.categories)
     probabilities = calibrated(scores[known], classes, calibration.temperature, calibration.slope)
     try:
         _write_history(folder / "history.csv", history)
@@ -70,7 +70,7 @@ def _draw_curves(file: Path, history: Sequence[dict[str, float]]) -> None:
 def _draw_confusion(
     file: Path, corpus: Corpus, labels: NDArray[np.int64], probabilities: NDArray[np.float64]
 ) -> None:
-    items = corpus.taxonomy.items
+    items = corpus.taxonomy.categories
     table = np.zeros((len(items), len(items)), np.int64)
     np.add.at(table, (labels, probabilities.argmax(1)), 1)
     side = 3 + 0.28 * len(items)
@@ -109,7 +109,7 @@ def _write_mistakes(
     file: Path, corpus: Corpus, rows: NDArray[np.int64], probabilities: NDArray[np.float64]
 ) -> None:
     """The most confident wrong answers, as a page that needs no other file."""
-    items = corpus.taxonomy.items
+    items = corpus.taxonomy.categories
     labels = corpus.labels[rows]
     called = probabilities.argmax(1)
     wrong = np.flatnonzero(called != labels)

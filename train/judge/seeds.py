@@ -73,7 +73,7 @@ def main(
     names: Annotated[int, typer.Option(help="So many of the surest are named.")] = 20,
 ) -> None:
     """Print the spread, the agreement, and the surest errors."""
-    classes = default_taxonomy().items
+    classes = default_taxonomy().categories
     parts = [np.load(run / "oof.npz", allow_pickle=False) for run in runs]
     if len(runs) < 2:
         raise typer.BadParameter("one run has no spread; name two or more")

@@ -54,7 +54,7 @@ def report(stored: dict[str, NDArray[Any]], calibration: Calibration) -> dict[st
         if each:
             mean = float(np.mean([one[key] for one in each.values()]))
             result["sources"][f"{key}_mean_of_sources"] = round(mean, 6)
-    classes = len(default_taxonomy().items)
+    classes = len(default_taxonomy().categories)
     torch_right, int8_right = (
         (stored[name][~strange, :classes].argmax(1) == labels[~strange]).mean()
         for name in ("torch_scores", "scores")

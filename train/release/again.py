@@ -86,7 +86,7 @@ def export_onnx(source: Path, file: Path) -> dict[str, Any]:
 def predict_again(file: Path, pictures: Sequence[Path]) -> list[Prediction | ImageError]:
     """Predictions of the network in `file`, float32 on the CPU, as the edge would get them."""
     finished = _read_finished(file)
-    network, classes = finished.network.eval(), len(finished.taxonomy.items)
+    network, classes = finished.network.eval(), len(finished.taxonomy.categories)
     results: list[Prediction | ImageError] = []
     for path in pictures:
         try:
@@ -123,7 +123,7 @@ def _read_finished(source: Path) -> _Finished:
         taxonomy = taxonomy_from_dict(dict(json.loads(content["taxonomy"])), source=str(file))
         return _Finished(
             file,
-            _open_network(content, len(taxonomy.items)),
+            _open_network(content, len(taxonomy.categories)),
             from_json(content["calibration"]),
             taxonomy,
             make_config(dict(json.loads(content["config"]))),

@@ -67,7 +67,7 @@ def export(
     INT8 loses more than `config.max_drop` points.
     """
     network = network.cpu().eval()
-    classes = len(taxonomy.items)
+    classes = len(taxonomy.categories)
     released = Released(network, classes, calibration).eval()
     expected = _run_torch(released, proof.pixels)
     metrics = dict(card.get("figures", {}))

@@ -52,11 +52,11 @@ def save_onnx(
     Raises MissingExtraError without the onnx packages, ExportError, FolderError.
     """
     _make_folder(file)  # before the minute that the rest may take
-    released = Released(network, len(taxonomy.items), calibration).eval()
+    released = Released(network, len(taxonomy.categories), calibration).eval()
     model = _convert(released, network.size_px)
     notes = {
-        "labels": json.dumps([item.name for item in taxonomy.items], ensure_ascii=False),
-        "codes": json.dumps([item.code for item in taxonomy.items]),
+        "labels": json.dumps([item.name for item in taxonomy.categories], ensure_ascii=False),
+        "codes": json.dumps([item.code for item in taxonomy.categories]),
         "taxonomy": json.dumps(taxonomy_to_dict(taxonomy), ensure_ascii=False),
         "bin_thresholds": json.dumps(list(calibration.policy.bin_thresholds)),
         "unknown_threshold": repr(calibration.policy.unknown_threshold),

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from sorter.actuator.protocol import Garbage, command_decoder, encode
+from sorter.actuator.protocol import Answer, Command, Garbage, Reply, Verb, command_decoder, encode
 from sorter.actuator.simulator.eeprom import Memory
-from sorter.domain import Answer, Command, Reply, Verb
 
 SILENCE_S = 3.0
 NAKS_PER_S = 2

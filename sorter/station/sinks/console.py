@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TextIO
 
-from sorter.domain import Item
+from sorter.domain import Category
 from sorter.station.record import Record
 from sorter.station.sinks.nonblocking import Outlet
 from sorter.text import escape
@@ -58,5 +58,5 @@ class Console:
         assert record.bin is not None
         return record.bin.name_zh if self._zh else record.bin.key
 
-    def _name(self, item: Item) -> str:
+    def _name(self, item: Category) -> str:
         return item.name_zh if self._zh else item.name
