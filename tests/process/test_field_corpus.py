@@ -1,4 +1,4 @@
-"""Bad input (DESIGN.md, 9): a row with its reason for every kind of file, and no traceback."""
+"""Bad input: a row with its reason for every kind of file, and no traceback."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Every mistake a user can make, command by command: one line that says what, where and what to do.
 
-A row is a command line, its exit code (DESIGN.md, 5), what the line must name, and the remedy it
-must offer. Rows run in this process through the entry point's own boundary; what needs a process
-of its own (streams, rights, a bare install) is in test_messages_process.py.
+A row is a command line, its exit code, what the line must name, and the remedy it must offer. Rows
+run in this process through the entry point's own boundary; what needs a process of
+its own (streams, rights, a bare install) is in test_messages_process.py.
 """
 
 from __future__ import annotations
