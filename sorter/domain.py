@@ -6,6 +6,7 @@ value can answer about itself.
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -125,6 +126,70 @@ class ItemState(StrEnum):
     def is_terminal(self) -> bool:
         """True where nothing may happen to the item any more."""
         return self not in (ItemState.ARRIVED, ItemState.DECIDED, ItemState.SENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What changes when a file's bytes do: inode, size in bytes, mtime and ctime in nanoseconds.
+
+    The ctime sees a tool that puts the old mtime back. The device is left out, because its number
+    changes from one mount to the next.
+    """
+
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Identity:
+        """The identity that a stat gives."""
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    def key(self, name: str) -> int:
+        """A number for this identity under `name`: 100,000 pictures cost megabytes, not tens."""
+        return hash((name, self.inode, self.size, self.mtime_ns, self.ctime_ns))
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A settled file and its bytes.
+
+    `arrived` is when the file became whole, on the monotonic clock, `arrived_at` the same moment
+    in Unix time. `backlog` says it was there before the station. `final` says that it has been
+    unchanged so long that, if it is broken, it stays broken; where `unreadable` says why its bytes
+    cannot be had, `data` and `sha256` are empty and it is final too.
+    """
+
+    path: Path
+    data: bytes
+    sha256: str
+    identity: Identity
+    arrived: float
+    arrived_at: float
+    backlog: bool = False
+    final: bool = False
+    unreadable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One picture's story as far as it is known: it grows on its way through the station.
+
+    `n` is its number in the journal, 0 before it has one. `bin` is where it goes, None where that
+    is not decided or nothing moves. `boot` names the start of the device that its command was
+    meant for, `model` the weights that judged it. `age_s` is from arrival to the terminal record.
+    """
+
+    picture: Picture
+    state: ItemState = ItemState.ARRIVED
+    n: int = 0
+    decision: Decision | None = None
+    bin: Bin | None = None
+    reason: str = ""
+    boot: str = ""
+    model: str = ""
+    age_s: float = 0.0
 
 
 class Delivery(StrEnum):

@@ -1,8 +1,9 @@
 """The host's half at work: a port, a session and the one thread that keeps them alive.
 
 Owns opening, re-opening by the stable name with capped back-off, and the blocking calls of the
-station. All rules about what may be said when are `session`'s and `errand`'s; this file moves bytes
-and waits. No call waits on the device for longer than its timing says; `close` returns in a second.
+station (`sorter.station.interfaces.Actuator` says what each promises). All rules about what may be
+said when are `session`'s and `exchange`'s; this file moves bytes and waits. No call waits on the
+device for longer than its timing says; `close` returns in a second.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from math import inf
-from typing import Protocol
 
 from sorter.actuator.exchange import Errand
 from sorter.actuator.plain import PlainLink
@@ -23,30 +23,8 @@ from sorter.errors import PortError, SorterError, UsageError
 from sorter.host.clock import uptime_s
 
 
-class Actuator(Protocol):
-    """What a station needs of whatever moves the gate."""
-
-    def start(self, sid: str, next_n: int) -> None:
-        """Begin to connect and stay connected, for journal `sid`; `next_n` is above all sent."""
-
-    def status(self) -> LinkStatus:
-        """The link now; never waits."""
-
-    def move(self, n: int, bin_number: int, *, boot: str, deadline: float) -> Movement:
-        """Move once for `n`; no byte of it is written after `deadline` (sorter.host.clock)."""
-
-    def resolve(self, n: int, *, boot: str) -> Movement:
-        """What became of `n`, sent earlier while the device's boot was `boot`."""
-
-    def stop(self) -> None:
-        """Stop the device at once."""
-
-    def close(self) -> None:
-        """Let go of the port and end the thread, within a second."""
-
-
 class Link:
-    """A WS1 device; `open_pipe` opens its stable name each time, `beat` is the thread's pulse."""
+    """A WS1 device, an Actuator; `open_pipe` opens its stable name each time."""
 
     def __init__(
         self,
@@ -56,11 +34,11 @@ class Link:
         device: str | None = None,
         timing: Timing | None = None,
         clock: Callable[[], float] = uptime_s,
-        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._open_pipe = open_pipe
         self._bins, self._device = bins, device
-        self._timing, self._clock, self._beat = timing or Timing(), clock, beat
+        self._timing, self._clock = timing or Timing(), clock
+        self._beat: Callable[[], None] = lambda: None
         self._news = threading.Condition()
         self._turn = threading.Lock()  # one command at a time, whoever calls
         self._session: Session | None = None
@@ -71,10 +49,11 @@ class Link:
         self._thread: threading.Thread | None = None
         self.reconnects = 0
 
-    def start(self, sid: str, next_n: int) -> None:
+    def start(self, sid: str, next_n: int, *, beat: Callable[[], None] = lambda: None) -> None:
         """See Actuator. UsageError if already started or the id cannot stand on the wire."""
         if self._thread is not None:
             raise UsageError("this link is already started")
+        self._beat = beat
         self._session = Session(
             sid, next_n, bins=self._bins, device=self._device, timing=self._timing
         )
@@ -289,13 +268,10 @@ def open_actuator(
     bins: int = 4,
     plain_bytes: str = "123456789",
     timing: Timing | None = None,
-    beat: Callable[[], None] = lambda: None,
-) -> Actuator:
+) -> Link | PlainLink:
     """The actuator on `port` (a path or a pyserial URL), not started. UsageError if impossible."""
     if protocol == "plain":
-        return PlainLink(
-            lambda: open_port(port), bins=bins, alphabet=plain_bytes, timing=timing, beat=beat
-        )
+        return PlainLink(lambda: open_port(port), bins=bins, alphabet=plain_bytes, timing=timing)
     if protocol != "ws1":
         raise UsageError(f"protocol {protocol!r}: choose ws1 or plain")
-    return Link(lambda: open_port(port), bins=bins, device=device, timing=timing, beat=beat)
+    return Link(lambda: open_port(port), bins=bins, device=device, timing=timing)

@@ -21,7 +21,7 @@ class PlainLink:
     """An Actuator over `open_pipe`; bin k is the k-th byte of `alphabet`.
 
     Each opening counts as a boot of the device. Nothing is written until the device has had
-    `settle_s` to start: an Arduino restarts when its port is opened. `beat` is the thread's pulse.
+    `settle_s` to start: an Arduino restarts when its port is opened.
     """
 
     def __init__(
@@ -33,14 +33,14 @@ class PlainLink:
         settle_s: float = 2.0,
         timing: Timing | None = None,
         clock: Callable[[], float] = uptime_s,
-        beat: Callable[[], None] = lambda: None,
     ) -> None:
         usable = len(set(alphabet)) == len(alphabet) and all("!" <= c <= "~" for c in alphabet)
         if not usable or len(alphabet) < bins:
             raise UsageError(f"plain bytes {alphabet!r}: {bins} different visible characters")
         self._open_pipe = open_pipe
         self._alphabet, self._bins, self._settle_s = alphabet, bins, settle_s
-        self._timing, self._clock, self._beat = timing or Timing(), clock, beat
+        self._timing, self._clock = timing or Timing(), clock
+        self._beat: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._pipe: Port | None = None
         self._boot = ""
@@ -50,11 +50,12 @@ class PlainLink:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, sid: str, next_n: int) -> None:
+    def start(self, sid: str, next_n: int, *, beat: Callable[[], None] = lambda: None) -> None:
         """See Actuator; there is nobody to tell `sid` and `next_n`."""
         del sid, next_n
         if self._thread is not None:
             raise UsageError("this link is already started")
+        self._beat = beat
         self._thread = threading.Thread(target=self._run, name="actuator-plain", daemon=True)
         self._thread.start()
 

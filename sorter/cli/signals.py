@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sorter.station.health.status import Situation
     from sorter.station.station import Station
 
 
@@ -23,6 +24,10 @@ class Asked:
     def __init__(self) -> None:
         self.station: Station | None = None
         self.to_stop = False
+
+    def seen(self) -> Situation | None:
+        """How the station was when it last looked; None before there is one."""
+        return self.station.seen if self.station is not None else None
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:

@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from sorter.station.interfaces import Actuator, Model
 
 
-LINK = "link"
-LINK_LIMIT_S = 60.0
-"""Opening a port may wait for a name server; longer than this, something holds the thread."""
-
-
 class Backlog(StrEnum):
     """What happens to pictures that lie in the folder at start."""
 
@@ -130,18 +125,14 @@ def watch(
     """
     from sorter.display.output import log_to_stderr, shown
     from sorter.files import begins, place_for, refuse_inside
+    from sorter.station.compose import open_station
     from sorter.station.health.metrics import Metrics
-    from sorter.station.health.reporter import Pulse, live_path
-    from sorter.station.health.systemd import Notifier, Watchdog
-    from sorter.station.intake.watcher import Watcher
-    from sorter.station.journal.opening import open_journal, refuse_folder
-    from sorter.station.parts import Parts, Sink
-    from sorter.station.reload import Swapper
+    from sorter.station.interfaces import Sink
+    from sorter.station.journal.opening import refuse_folder
+    from sorter.station.reload import Weights
     from sorter.station.settings import Settings
     from sorter.station.sinks.archive import Archive
     from sorter.station.sinks.unsure import UnsureFolder
-    from sorter.station.station import Station
-    from sorter.station.wakeup import Bell
     from sorter.vision.bundle import default_bundle
 
     log_to_stderr()
@@ -162,61 +153,44 @@ def watch(
     if asked.to_stop:
         return
     settings = Settings(
+        settle_s=settle,
         max_age_s=max_age,
         burst_s=burst,
         unsure=unsure,
         act_on_backlog=backlog is Backlog.ACTUATE,
     )
     settings.check(classifier.taxonomy)
-    voice, meter, watchdog = Notifier(), Metrics(), Watchdog()
+    meter = Metrics()
     sinks: list[Sink] = []
     if ring is not None:
         sinks.append(UnsureFolder(ring, ring_size, meter=meter))
     if archive is not None and not dry_run:
         sinks.append(Archive(archive, meter=meter))
-
+    gate = _gate(
+        "none" if dry_run else serial,
+        protocol=protocol,
+        plain_bytes=plain_bytes,
+        device=device,
+        bins=len(classifier.taxonomy.bins),
+    )
     with contextlib.ExitStack() as stack:
         stack.enter_context(asked.listening())
-        pulse = Pulse(voice, watchdog, meter, live=live_path(file), metrics=metrics)
         # First in, last out: a terminal that takes nothing holds up nobody else's end.
-        show = shown(lang=lang.value, as_json=as_json, situation=lambda: pulse.seen)
+        show = shown(lang=lang.value, as_json=as_json, situation=asked.seen)
         sinks.insert(0, stack.enter_context(show))
-        bell = Bell()
-        stack.callback(bell.close)
-        kept = open_journal(file)
-        stack.callback(kept.close)
-        watcher = Watcher(
-            folder, recorded=kept.recorded, settle_s=settle, fresh_s=max_age, bell=bell
+        asked.station = stack.enter_context(
+            open_station(
+                folder,
+                journal=file,
+                model=classifier,
+                actuator=gate,
+                settings=settings,
+                sinks=sinks,
+                weights=Weights(bundle, opener),
+                meter=meter,
+                metrics=metrics,
+            )
         )
-        stack.callback(watcher.close)
-        gate = _gate(
-            "none" if dry_run else serial,
-            protocol=protocol,
-            plain_bytes=plain_bytes,
-            device=device,
-            bins=len(classifier.taxonomy.bins),
-            beat=lambda: watchdog.beat(LINK),
-        )
-        if gate is not None:
-            watchdog.register(LINK, LINK_LIMIT_S)
-            stack.callback(gate.close)
-        swapper = Swapper(
-            bundle, opener, classifier, bell=bell, voice=voice, meter=meter, watchdog=watchdog
-        )
-        stack.callback(swapper.close)
-        parts = Parts(
-            watcher=watcher,
-            model=classifier,
-            journal=kept,
-            actuator=gate,
-            voice=voice,
-            meter=meter,
-            bell=bell,
-            pulse=pulse,
-            swapper=swapper,
-            sinks=sinks,
-        )
-        asked.station = Station(parts, settings, settle_s=settle)
         if not asked.to_stop:
             asked.station.run()
 
@@ -238,7 +212,6 @@ def _gate(
     plain_bytes: str,
     device: str | None,
     bins: int,
-    beat: Callable[[], None],
 ) -> Actuator | None:
     """The actuator, None where the station only records. Raises UsageError."""
     if serial == "none":
@@ -253,7 +226,6 @@ def _gate(
         device=device,
         bins=bins,
         plain_bytes=plain_bytes,
-        beat=beat,
     )
 
 

@@ -15,24 +15,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sorter.actuator.link import Actuator, open_actuator
+from sorter.actuator.link import open_actuator
 from sorter.actuator.simulator.eeprom import Kept
 from sorter.actuator.simulator.endpoints import PtySocket
 from sorter.actuator.simulator.eventlog import EventLog
 from sorter.actuator.simulator.simulator import Simulator
 from sorter.demo.pictures import Camera, Shot
-from sorter.domain import ItemState, Taxonomy
-from sorter.station.health.metrics import Metrics
-from sorter.station.health.reporter import Pulse
-from sorter.station.health.systemd import Notifier, Watchdog
-from sorter.station.intake.watcher import Watcher
+from sorter.domain import ItemState, Record, Taxonomy
+from sorter.station.compose import open_station
+from sorter.station.health.systemd import Notifier
 from sorter.station.interfaces import Model
-from sorter.station.journal.opening import open_journal
-from sorter.station.parts import Parts
-from sorter.station.record import Record
 from sorter.station.settings import HOLD, Settings
-from sorter.station.station import Station
-from sorter.station.wakeup import Bell
 
 AFTER_S = 4.0
 """Kept free at the end of the given time for the last records: a cut picture is waited for."""
@@ -88,30 +81,20 @@ def play(
         camera_folder = home / "camera"
         camera_folder.mkdir()
         log = home / "moves.jsonl"
-        gate = stack.enter_context(_simulated_gate(log, bins=len(model.taxonomy.bins)))
-        bell = Bell()
-        stack.callback(bell.close)
-        journal = open_journal(home / "journal.sqlite")
-        stack.callback(journal.close)
-        watcher = Watcher(
-            camera_folder, recorded=journal.recorded, reject_after_s=REJECT_AFTER_S, bell=bell
-        )
-        stack.callback(watcher.close)
-        stack.callback(gate.close)
+        port = stack.enter_context(_simulated_gate(log, bins=len(model.taxonomy.bins)))
         camera = Camera(camera_folder, shots, every_s=every_s)
-        voice, metrics = _Curtain(camera), Metrics()
-        parts = Parts(
-            watcher=watcher,
-            model=model,
-            journal=journal,
-            actuator=gate,
-            voice=voice,
-            meter=metrics,
-            bell=bell,
-            pulse=Pulse(voice, Watchdog(), metrics),
-            sinks=(note,),
+        station = stack.enter_context(
+            open_station(
+                camera_folder,
+                journal=home / "journal.sqlite",
+                model=model,
+                actuator=open_actuator(port, bins=len(model.taxonomy.bins)),
+                settings=Settings(unsure=_unsure(model.taxonomy)),
+                sinks=(note,),
+                voice=_Curtain(camera),
+                reject_after_s=REJECT_AFTER_S,
+            )
         )
-        station = Station(parts, Settings(unsure=_unsure(model.taxonomy)))
 
         def end_early() -> None:
             tally.cut_short = camera.delivered < len(shots)
@@ -142,13 +125,14 @@ class _Curtain(Notifier):
 
 
 @contextlib.contextmanager
-def _simulated_gate(log: Path, *, bins: int) -> Iterator[Actuator]:
+def _simulated_gate(log: Path, *, bins: int) -> Iterator[str]:
+    """A gate behind a pty: the name of its port."""
     socket = PtySocket()
     gate = Simulator(socket, memory=Kept(), log=EventLog(log), bins=bins, move_s=MOVE_S)
     thread = threading.Thread(target=gate.run, name="gate", daemon=True)
     thread.start()
     try:
-        yield open_actuator(socket.name, bins=bins)
+        yield socket.name
     finally:
         gate.stop()
         thread.join()

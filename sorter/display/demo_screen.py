@@ -17,8 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sorter.demo.stage import Tally
-from sorter.domain import ItemState, Taxonomy
-from sorter.station.record import Record
+from sorter.domain import ItemState, Record, Taxonomy
 from sorter.text import escape
 
 SHOWN = 10

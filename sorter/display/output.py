@@ -17,7 +17,7 @@ from sorter.station.sinks.nonblocking import Outlet
 
 if TYPE_CHECKING:
     from sorter.station.health.status import Situation
-    from sorter.station.parts import Sink
+    from sorter.station.interfaces import Sink
 
 
 @contextlib.contextmanager

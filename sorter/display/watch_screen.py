@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.live import Live
 
 from sorter.display.dashboard import Board, Line, draw
+from sorter.domain import Record
 from sorter.station.health.status import Situation
-from sorter.station.record import Record
 
 REDRAW_S = 0.25
 ITEMS = 200

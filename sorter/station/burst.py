@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sorter.domain import Prediction
-from sorter.station.intake.reading import Picture
+from sorter.domain import Picture, Prediction, Record
 
 MAX_MEMBERS = 32
 """No camera takes more of one item; a folder filled at once must not become one item."""
@@ -16,11 +15,15 @@ MAX_MEMBERS = 32
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One picture of an item: its number in the journal and what the model said."""
+    """One picture of an item, in the journal by now, and what the model said of it."""
 
-    n: int
-    picture: Picture
+    record: Record
     prediction: Prediction
+
+    @property
+    def arrived(self) -> float:
+        """When its picture arrived, on the station's clock."""
+        return self.record.picture.arrived
 
 
 class Burst:
@@ -37,7 +40,7 @@ class Burst:
         """True where `picture` belongs to the group under way (or would begin one)."""
         if not self._shots:
             return True
-        apart_s = abs(picture.arrived - self._shots[0].picture.arrived)
+        apart_s = abs(picture.arrived - self._shots[0].arrived)
         return apart_s <= self._window_s and len(self._shots) < MAX_MEMBERS
 
     def add(self, shot: Shot) -> None:
@@ -47,11 +50,11 @@ class Burst:
     def is_over(self, now: float, settle_s: float) -> bool:
         """True where no more can come: the window and one settling time have passed."""
         return bool(self._shots) and (
-            now > self._shots[0].picture.arrived + self._window_s + settle_s
+            now > self._shots[0].arrived + self._window_s + settle_s
             or len(self._shots) >= MAX_MEMBERS
         )
 
     def take(self) -> list[Shot]:
         """The group, first arrival first; a new one begins."""
         shots, self._shots = self._shots, []
-        return sorted(shots, key=lambda shot: shot.picture.arrived)
+        return sorted(shots, key=lambda shot: shot.arrived)

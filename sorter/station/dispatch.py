@@ -2,27 +2,39 @@
 
 Owns the order that keeps the station's promises: SENT durable, then the deadline again, then the
 move, then the end. Takes no decision about labels and reads no picture.
+
+The states of an item, as its row in the journal goes through them:
+
+    state      why                                     what may come next
+    (no row)   a settled picture is in hand            ARRIVED, DECIDED, SENT, any end
+    ARRIVED    its group (`--burst`) is not complete   DECIDED, any end that moves nothing
+    DECIDED    it waits for its device                 SENT, EXPIRED
+    SENT       the row is durable, then the bytes go   SENT (nothing had left), any end below
+
+    end          meaning                                                        moved
+    DONE         the device says so; "record only" without a device             once
+    FAILED       the device says that it failed, or that it refused             once or not
+    UNCERTAIN    nobody can say, and nothing moves again for it                 once or not
+    EXPIRED      too old, found at start, or stopped before it was sent         no
+    UNSURE_HELD  unsure, and the route is hold                                  no
+    REJECTED     not a whole picture                                            no
+    DUPLICATE    the same bytes as another, or another shot of one item         no
+
+After a crash ARRIVED and DECIDED become EXPIRED. SENT is asked of the device and never sent again.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import replace
 
-from sorter.domain import Bin, Decision, Delivery, ItemState, LinkStatus
+from sorter.domain import Delivery, ItemState, Record
 from sorter.host.clock import uptime_s
-from sorter.station.intake.reading import Picture
 from sorter.station.interfaces import Actuator, Meter
-from sorter.station.journal.journal import Journal, JournalStuckError, Row
+from sorter.station.journal.journal import Journal, Row
 
 log = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
-
-RETRY_S = 0.5
-"""Between two tries of a stuck journal."""
 
 LINK_POLL_S = 0.05
 """Between two looks at a link that is not ready."""
@@ -37,25 +49,8 @@ _ENDS = {
 }
 
 
-class StoppedError(Exception):
-    """The station is stopping and the journal still takes no record; recovery will write it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A decided item: where it goes, and until when (monotonic) it may."""
-
-    picture: Picture
-    decision: Decision
-    bin: Bin
-    model: str
-    deadline: float
-    reason: str = ""
-    n: int | None = None
-
-
 class Dispatcher:
-    """Carries out jobs, one at a time. `pause(seconds)` waits and keeps the station's pulse."""
+    """Moves for decided items, one at a time. `pause(seconds)` waits and keeps the pulse."""
 
     def __init__(
         self,
@@ -74,29 +69,24 @@ class Dispatcher:
         self._meter = meter
         self._clock = clock
         self._open: list[Row] = []
-        self.journal_problem = ""
 
     @property
     def unresolved(self) -> int:
         """Items sent before a crash whose end is still to be asked of the device."""
         return len(self._open)
 
-    def link(self) -> LinkStatus:
-        """The link now, or a ready one that is none where the station only records."""
-        if self._actuator is None:
-            return LinkStatus(ready=False, state=RECORD_ONLY)
-        return self._actuator.status()
-
     def recover(self) -> int:
         """Give every row that a crash left open its end, or its place in `resolve`; how many."""
         rows = self._journal.unfinished()
         for row in rows:
-            if row.state is ItemState.SENT and self._actuator is not None:
-                self._open.append(row)
-            elif row.state is ItemState.SENT:
-                self._finish(row.n, ItemState.UNCERTAIN, "interrupted; no device to ask")
+            if row.state is not ItemState.SENT:
+                why = "interrupted before it was sent"
+                self._journal.finish(row.n, ItemState.EXPIRED, why)
+            elif self._actuator is None:
+                why = "interrupted; no device to ask"
+                self._journal.finish(row.n, ItemState.UNCERTAIN, why)
             else:
-                self._finish(row.n, ItemState.EXPIRED, "interrupted before it was sent")
+                self._open.append(row)
         return len(rows)
 
     def resolve(self) -> None:
@@ -110,132 +100,61 @@ class Dispatcher:
                 state, why = ItemState.EXPIRED, "interrupted; the device never started it"
             else:
                 state, why = _ENDS[movement.delivery], f"interrupted; {movement.detail}"
-            self._finish(row.n, state, why, moved=state is not ItemState.EXPIRED)
+            self._journal.finish(row.n, state, why, moved=state is not ItemState.EXPIRED)
             self._open.pop(0)
             log.warning("n=%d, sent before the last stop: %s (%s)", row.n, state.value, why)
 
-    def add(
-        self,
-        picture: Picture,
-        state: ItemState,
-        *,
-        decision: Decision | None = None,
-        bin_: Bin | None = None,
-        reason: str = "",
-        boot: str = "",
-        model: str = "",
-    ) -> int:
-        """`Journal.add`, tried until the disk takes it. StoppedError where we stop before that."""
-        return self.insist(
-            lambda: self._journal.add(
-                picture,
-                state,
-                decision=decision,
-                bin_=bin_,
-                reason=reason,
-                boot=boot,
-                model=model,
-            )
-        )
-
-    def decided(self, n: int, decision: Decision, *, bin_: Bin, model: str) -> None:
-        """`Journal.decide`, tried until the disk takes it."""
-        self.insist(lambda: self._journal.decide(n, decision, bin_=bin_, model=model))
-
-    def finish(self, n: int, state: ItemState, reason: str, *, moved: bool = True) -> None:
-        """`Journal.finish`, tried until the disk takes it."""
-        self._finish(n, state, reason, moved=moved)
-
-    def carry_out(self, job: Job) -> tuple[int, ItemState, str]:
-        """Move for `job` if that may still be; its number, its terminal state and the reason."""
-        n = job.n
-        if self._actuator is None:
-            reason = job.reason or RECORD_ONLY
-            return self._end(job, n, ItemState.DONE, reason, moved=False)
-        why = ""
-        while True:
-            if self._clock() > job.deadline:
-                return self._end(job, n, ItemState.EXPIRED, why or "too old", moved=False)
-            if self._open:
-                # One at a time on the wire, the old ones first.
-                self.resolve()
-            link = self._actuator.status()
+    def carry_out(self, record: Record, *, deadline: float) -> Record:
+        """Move for the decided `record` if that may still be, until `deadline`; how it ended."""
+        actuator = self._actuator
+        if actuator is None:
+            reason = record.reason or RECORD_ONLY
+            return self._journal.end(replace(record, state=ItemState.DONE, reason=reason))
+        why = "too old"
+        while self._clock() <= deadline:
+            self.resolve()  # One at a time on the wire, the old ones first.
+            link = actuator.status()
             if not link.ready or self._open:
                 why = f"device not ready: {link.state}"
-                if n is None:
-                    n = self._add(job, ItemState.DECIDED)
-                if self._stopping():
-                    return self._end(job, n, ItemState.EXPIRED, f"{why}; stopped", moved=False)
-                self._pause(min(LINK_POLL_S, max(0.0, job.deadline - self._clock()) + 0.001))
-                continue
-            n = self._mark_sent(job, n, link.boot)
-            now = self._clock()
-            if now > job.deadline:
-                why = "too old once the journal had it"
-                return self._end(job, n, ItemState.EXPIRED, why, moved=False)
-            self._meter.observe("sorter_respond_seconds", now - job.picture.arrived)
-            movement = self._actuator.move(n, job.bin.number, boot=link.boot, deadline=job.deadline)
-            self._meter.count("sorter_movements_total", delivery=movement.delivery.value)
-            self._meter.observe("sorter_move_seconds", self._clock() - now)
-            if movement.delivery is Delivery.NOT_SENT:
+                if not record.n:
+                    record = replace(record, state=ItemState.DECIDED)
+                    record = replace(record, n=self._journal.add(record))
+            else:
+                record = self._mark_sent(record, link.boot)
+                now = self._clock()
+                if now > deadline:
+                    why = "too old once the journal had it"
+                    break
+                self._meter.observe("sorter_respond_seconds", now - record.picture.arrived)
+                movement = actuator.move(
+                    record.n, _number(record), boot=link.boot, deadline=deadline
+                )
+                self._meter.count("sorter_movements_total", delivery=movement.delivery.value)
+                self._meter.observe("sorter_move_seconds", self._clock() - now)
+                if movement.delivery is not Delivery.NOT_SENT:
+                    state = _ENDS[movement.delivery]
+                    # A reason of the decision (why unsure) stays on a clean DONE.
+                    reason = record.reason if state is ItemState.DONE else movement.detail
+                    record = replace(record, state=state, reason=reason)
+                    return self._journal.end(record, moved=True)
                 why = f"not sent: {movement.detail}"
-                if self._stopping():
-                    return self._end(job, n, ItemState.EXPIRED, f"{why}; stopped", moved=False)
-                self._pause(LINK_POLL_S)
-                continue
-            state = _ENDS[movement.delivery]
-            # A reason that belongs to the decision (why unsure) stays on a clean DONE.
-            reason = job.reason if state is ItemState.DONE else movement.detail
-            return self._end(job, n, state, reason, moved=True)
+            if self._stopping():
+                why += "; stopped"
+                break
+            self._pause(min(LINK_POLL_S, max(0.0, deadline - self._clock()) + 0.001))
+        return self._journal.end(replace(record, state=ItemState.EXPIRED, reason=why))
 
-    def _mark_sent(self, job: Job, n: int | None, boot: str) -> int:
+    def _mark_sent(self, record: Record, boot: str) -> Record:
         began = self._clock()
-        if n is None:
-            n = self._add(job, ItemState.SENT, boot=boot)
+        record = replace(record, state=ItemState.SENT, boot=boot)
+        if record.n:
+            self._journal.sent(record.n, boot)
         else:
-            number = n
-            self.insist(lambda: self._journal.sent(number, boot))
+            record = replace(record, n=self._journal.add(record))
         self._meter.observe("sorter_commit_seconds", self._clock() - began)
-        return n
+        return record
 
-    def _add(self, job: Job, state: ItemState, *, boot: str = "", reason: str = "") -> int:
-        return self.add(
-            job.picture,
-            state,
-            decision=job.decision,
-            bin_=job.bin,
-            reason=reason or job.reason,
-            boot=boot,
-            model=job.model,
-        )
 
-    def _end(
-        self, job: Job, n: int | None, state: ItemState, reason: str, *, moved: bool
-    ) -> tuple[int, ItemState, str]:
-        if n is None:
-            n = self._add(job, state, reason=reason)
-        else:
-            self._finish(n, state, reason, moved=moved)
-        return n, state, reason
-
-    def _finish(self, n: int, state: ItemState, reason: str, *, moved: bool = True) -> None:
-        self.insist(lambda: self._journal.finish(n, state, reason, moved=moved))
-
-    def insist(self, act: Callable[[], _T]) -> _T:
-        """Read or write the journal, tried until the disk answers. StoppedError as in `add`."""
-        while True:
-            try:
-                result = act()
-            except JournalStuckError as error:
-                if not self.journal_problem:
-                    log.error("%s", error)
-                    self._meter.count("sorter_faults_total", part="journal")
-                self.journal_problem = str(error)
-                if self._stopping():
-                    raise StoppedError from error
-                self._pause(RETRY_S)
-                continue
-            if self.journal_problem:
-                log.warning("the journal takes records again")
-                self.journal_problem = ""
-            return result
+def _number(record: Record) -> int:
+    assert record.bin is not None  # The station holds what has no bin.
+    return record.bin.number

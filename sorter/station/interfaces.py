@@ -1,4 +1,4 @@
-"""What the station asks of its neighbours: a model, an actuator, a voice.
+"""What the station asks of its neighbours: a folder, a model, an actuator, a voice, sinks.
 
 Owns the Protocols only; the station imports neither `vision` nor `actuator`. The command line
 hands in the real ones, tests hand in small real ones.
@@ -6,12 +6,19 @@ hands in the real ones, tests hand in small real ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from sorter.domain import Decision, LinkStatus, Movement, Prediction, Taxonomy
-from sorter.station.intake.reading import Picture
+from sorter.domain import (
+    Decision,
+    LinkStatus,
+    Movement,
+    Picture,
+    Prediction,
+    Record,
+    Taxonomy,
+)
 
 
 class Intake(Protocol):
@@ -69,8 +76,11 @@ class Model(Protocol):
 class Actuator(Protocol):
     """The link to the device. Its clock is `sorter.host.clock`."""
 
-    def start(self, sid: str, next_n: int) -> None:
-        """Begin shaking hands as journal `sid`, whose next number is `next_n`; returns at once."""
+    def start(self, sid: str, next_n: int, *, beat: Callable[[], None] = ...) -> None:
+        """Begin shaking hands as journal `sid`, whose next number is `next_n`; returns at once.
+
+        `beat` is called again and again by the thread that does so, as its sign of life.
+        """
 
     def status(self) -> LinkStatus:
         """The link now; thread-safe, never blocks."""
@@ -108,6 +118,13 @@ class Reload(Protocol):
 
     def take(self) -> Model | None:
         """The new model, once, if there is one."""
+
+
+class Sink(Protocol):
+    """Takes records once they are durable: the screen, the archive, the unsure folder."""
+
+    def __call__(self, record: Record) -> None:
+        """Must not raise for anything an operator or a disk can cause."""
 
 
 class Voice(Protocol):

@@ -13,6 +13,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from sorter.domain import Taxonomy
@@ -77,16 +78,23 @@ def test_picture(side_px: int = 64) -> bytes:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where a model's weights lie, and how to open them anew. `open` raises SorterError."""
+
+    folder: Path
+    open: Callable[[], Model]
+
+
 class Swapper:
-    """Offers a new model whenever the bundle in `folder` was replaced or `request` was called.
+    """Offers a new model whenever the bundle was replaced or `request` was called.
 
     `current` is the model in use at start; a new one must have the same classes and bins.
     """
 
     def __init__(
         self,
-        folder: Path,
-        opener: Callable[[], Model],
+        weights: Weights,
         current: Model,
         *,
         bell: Bell,
@@ -95,7 +103,7 @@ class Swapper:
         watchdog: Watchdog,
         look_s: float = LOOK_S,
     ) -> None:
-        self._folder, self._opener = folder, opener
+        self._weights = weights
         self._taxonomy: Taxonomy = current.taxonomy
         self._digest = current.digest
         self._bell, self._voice, self._meter = bell, voice, meter
@@ -104,7 +112,7 @@ class Swapper:
         self._wake = Bell()
         self._asked = False
         self._ending = False
-        self._tried = signature(folder)
+        self._tried = signature(weights.folder)
         self._offer: Model | None = None
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self.refused = ""
@@ -139,7 +147,7 @@ class Swapper:
             self._watchdog.beat(MODEL)
             self._wake.wait(self._look_s)
             asked, self._asked = self._asked, False
-            now = signature(self._folder)
+            now = signature(self._weights.folder)
             # Twice the same and not tried yet: whoever copies it in has finished.
             settled = bool(now) and now == seen and now != self._tried
             seen = now
@@ -154,7 +162,7 @@ class Swapper:
 
     def _try(self) -> None:
         try:
-            model = self._opener()
+            model = self._weights.open()
             if model.taxonomy != self._taxonomy:
                 raise ModelError("other classes or bins than the running station's; restart it")
             self_test(model)

@@ -18,10 +18,12 @@ HOLD = "hold"
 class Settings:
     """Durations in seconds. `unsure` is a bin's key or "hold".
 
-    `act_on_backlog` lets pictures found at start move the gate; `keep_s` is how long terminal
+    `settle_s` is how long a picture must lie still, `max_age_s` how long after its arrival it may
+    move. `act_on_backlog` lets pictures found at start move the gate; `keep_s` is how long terminal
     records stay in the journal.
     """
 
+    settle_s: float = 0.3
     max_age_s: float = 5.0
     burst_s: float = 0.0
     unsure: str = "residual"

@@ -9,21 +9,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from sorter.domain import Bin, Decision, ItemState, Prediction
+from sorter.domain import Decision, ItemState, LinkStatus, Picture, Prediction, Record
 from sorter.errors import ImageError, JournalError
 from sorter.host.clock import uptime_s
 from sorter.station.burst import Burst, Shot
-from sorter.station.dispatch import Dispatcher, Job, StoppedError
-from sorter.station.health.status import look_at
-from sorter.station.intake.reading import Picture
+from sorter.station.dispatch import RECORD_ONLY, Dispatcher
+from sorter.station.health.reporter import Pulse
+from sorter.station.health.status import Situation
+from sorter.station.interfaces import Actuator, Intake, Meter, Model, Reload, Sink, Voice
+from sorter.station.journal.journal import Journal, Patience, StoppedError
 from sorter.station.journal.retention import Retention
-from sorter.station.parts import Parts
-from sorter.station.record import Record
 from sorter.station.reload import self_test
 from sorter.station.settings import Settings
+from sorter.station.wakeup import Bell
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,26 @@ RESOLVE_WAIT_S = 15.0
 """How long a start waits for the device to say what became of interrupted items."""
 
 PRUNE_EVERY_S = 60.0
+
+LINK = "link"
+LINK_LIMIT_S = 60.0
+"""Opening a port may wait for a name server; longer than this, something holds the thread."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a station is made of (see `compose`), opened and closed by whoever brings it."""
+
+    intake: Intake
+    model: Model
+    journal: Journal
+    actuator: Actuator | None
+    voice: Voice
+    meter: Meter
+    bell: Bell
+    pulse: Pulse
+    reload: Reload | None = None
+    sinks: Sequence[Sink] = ()
 
 
 class Station:
@@ -41,7 +62,6 @@ class Station:
         parts: Parts,
         settings: Settings,
         *,
-        settle_s: float = 0.3,
         clock: Callable[[], float] = uptime_s,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -49,13 +69,14 @@ class Station:
         settings.check(parts.model.taxonomy)
         self._parts = parts
         self._settings = settings
-        self._settle_s = settle_s
         self._clock, self._wall, self._sleep = clock, wall, sleep
         self._model = parts.model
         self._burst = Burst(settings.burst_s)
         self._stopping = False
         self._retention = Retention(parts.journal)
         self._next_prune = 0.0
+        # From here on a disk that does not answer is waited for, with the pulse kept.
+        parts.journal.patience = Patience(self._pause, lambda: self._stopping, parts.meter)
         self._dispatcher = Dispatcher(
             parts.journal,
             parts.actuator,
@@ -65,6 +86,11 @@ class Station:
             clock=clock,
         )
 
+    @property
+    def seen(self) -> Situation | None:
+        """How it was when it last looked; any thread may ask."""
+        return self._parts.pulse.seen
+
     def stop(self) -> None:
         """Finish the movement under way and return from `run`. Safe in a signal handler."""
         self._stopping = True
@@ -72,8 +98,8 @@ class Station:
 
     def reload(self) -> None:
         """Try the bundle's weights again. Safe in a signal handler."""
-        if self._parts.swapper is not None:
-            self._parts.swapper.request()
+        if self._parts.reload is not None:
+            self._parts.reload.request()
 
     def run(self) -> None:
         """Recover, say READY, then work until `stop`."""
@@ -83,10 +109,10 @@ class Station:
                 log.error("%s", warning)
             self_test(self._model)
             # What is in the folder now was there before us; what comes after READY was not.
-            parts.watcher.begin()
+            parts.intake.begin()
             self._recover()
-            if parts.swapper is not None:
-                parts.swapper.start()
+            if parts.reload is not None:
+                parts.reload.start()
             self._beat()
             parts.voice.ready()
             self._work()
@@ -100,7 +126,8 @@ class Station:
         parts = self._parts
         left = self._dispatcher.recover()
         if parts.actuator is not None:
-            parts.actuator.start(parts.journal.sid, parts.journal.next_n)
+            beat = parts.pulse.enlist(LINK, LINK_LIMIT_S)
+            parts.actuator.start(parts.journal.sid, parts.journal.next_n, beat=beat)
         if left:
             log.warning("%d items were interrupted by the last stop", left)
         until = self._clock() + RESOLVE_WAIT_S
@@ -110,155 +137,122 @@ class Station:
 
     def _work(self) -> None:
         parts = self._parts
-        for picture in parts.watcher.pictures():
+        for picture in parts.intake.pictures():
             if self._stopping:
                 break
             if picture is not None:
                 self._take(picture)
-            if self._burst and self._burst.is_over(self._clock(), self._settle_s):
+            if self._burst and self._burst.is_over(self._clock(), self._settings.settle_s):
                 self._settle_burst()
             if self._stopping:
                 break
             if not self._burst:
                 self._swap()
             # A group under way has its number; a larger one that moved first would void it.
-            parts.watcher.hold_backlog = bool(self._burst)
+            parts.intake.hold_backlog = bool(self._burst)
             self._dispatcher.resolve()
             self._prune(idle=picture is None)
             self._beat()
-        if self._burst:
-            for shot in self._burst.take():
-                self._dispatcher.finish(shot.n, ItemState.EXPIRED, "stopped", moved=False)
-                self._tell(shot.n, shot.picture, ItemState.EXPIRED, None, None, "stopped")
+        for shot in self._burst.take():
+            self._end(replace(shot.record, state=ItemState.EXPIRED, reason="stopped"))
 
     def _take(self, picture: Picture) -> None:
         """Give one settled picture its record, or send it back to grow."""
         began = self._clock()
+        journal = self._parts.journal
+        record = Record(picture, model=self._model.digest)
+        rejected = replace(record, state=ItemState.REJECTED)
         if picture.unreadable:
-            self._record(picture, ItemState.REJECTED, reason=picture.unreadable)
+            self._end(replace(rejected, reason=picture.unreadable))
             return
-        journal, sha256 = self._parts.journal, picture.sha256
-        again = self._dispatcher.insist(lambda: journal.same(picture.path, sha256))
+        again = journal.same(picture.path, picture.sha256)
         if again is not None:
             log.info("n=%d seen again, nothing to do", again)
             return
         try:
             prediction = self._model.predict(picture.data)
         except ImageError as error:
-            if not picture.final:
-                self._parts.watcher.later(picture, str(error))
-                return
-            self._record(picture, ItemState.REJECTED, reason=str(error))
+            if picture.final:
+                self._end(replace(rejected, reason=str(error)))
+            else:
+                self._parts.intake.later(picture, str(error))
             return
-        twin = self._dispatcher.insist(lambda: journal.twin(sha256))
+        twin = journal.twin(picture.sha256)
         if twin is not None:
-            self._record(picture, ItemState.DUPLICATE, reason=f"same bytes as n={twin}")
-            return
-        if self._settings.burst_s > 0 and not picture.backlog:
-            self._gather(picture, prediction)
-            return
-        decision = self._model.decide([prediction])
-        self._parts.meter.observe("sorter_decide_seconds", self._clock() - began)
-        self._act(picture, decision)
+            why = f"same bytes as n={twin}"
+            self._end(replace(record, state=ItemState.DUPLICATE, reason=why))
+        elif self._settings.burst_s > 0 and not picture.backlog:
+            self._gather(record, prediction)
+        else:
+            decision = self._model.decide([prediction])
+            self._parts.meter.observe("sorter_decide_seconds", self._clock() - began)
+            self._act(record, decision)
 
-    def _gather(self, picture: Picture, prediction: Prediction) -> None:
-        if not self._burst.admits(picture):
+    def _gather(self, record: Record, prediction: Prediction) -> None:
+        if not self._burst.admits(record.picture):
             self._settle_burst()
-        n = self._dispatcher.add(picture, ItemState.ARRIVED, model=self._model.digest)
-        self._burst.add(Shot(n, replace(picture, data=b""), prediction))
+        record = replace(record, n=self._parts.journal.add(record))
+        # Its bytes are not needed any more, and a group may be large.
+        record = replace(record, picture=replace(record.picture, data=b""))
+        self._burst.add(Shot(record, prediction))
 
     def _settle_burst(self) -> None:
         """Decide the group as one item: its first picture moves, the others point at it."""
-        shots = self._burst.take()
-        first = shots[0]
+        first, *others = shots = self._burst.take()
         decision = self._model.decide([shot.prediction for shot in shots])
-        for shot in shots[1:]:
-            reason = f"burst of n={first.n}"
-            self._dispatcher.finish(shot.n, ItemState.DUPLICATE, reason, moved=False)
-            self._tell(shot.n, shot.picture, ItemState.DUPLICATE, None, None, reason)
-        self._act(first.picture, decision, n=first.n)
+        for shot in others:
+            why = f"burst of n={first.record.n}"
+            self._end(replace(shot.record, state=ItemState.DUPLICATE, reason=why))
+        self._act(first.record, decision)
 
-    def _act(self, picture: Picture, decision: Decision, *, n: int | None = None) -> None:
+    def _act(self, record: Record, decision: Decision) -> None:
         """Carry out a decision: move, hold, or record that it is too late."""
-        taxonomy = self._model.taxonomy
-        bin_ = self._settings.route(decision, taxonomy)
+        record = replace(
+            record,
+            decision=decision,
+            bin=self._settings.route(decision, self._model.taxonomy),
+            reason=decision.reason.value,
+        )
         self._parts.meter.count(
             "sorter_decisions_total", bin=decision.bin.key, status=decision.status.value
         )
-        if n is not None:
-            self._dispatcher.decided(n, decision, bin_=bin_ or decision.bin, model=self._digest)
-        reason = decision.reason.value
-        late = picture.backlog and not self._settings.act_on_backlog
-        if late or bin_ is None:
-            state = ItemState.EXPIRED if late else ItemState.UNSURE_HELD
-            if late:
-                reason = "found at start"
-            if n is None:
-                self._record(picture, state, decision=decision, bin_=bin_, reason=reason)
-            else:
-                self._dispatcher.finish(n, state, reason, moved=False)
-                self._tell(n, picture, state, decision, bin_, reason)
-            return
-        # A picture that may move although it was found at start arrives when its turn comes.
-        arrived = self._clock() if picture.backlog else picture.arrived
-        job = Job(
-            picture=picture,
-            decision=decision,
-            bin=bin_,
-            model=self._digest,
-            deadline=arrived + self._settings.max_age_s,
-            reason=reason,
-            n=n,
-        )
-        number, state, reason = self._dispatcher.carry_out(job)
-        self._tell(number, picture, state, decision, bin_, reason)
+        if record.n:
+            self._parts.journal.decide(record)
+        backlog = record.picture.backlog
+        if backlog and not self._settings.act_on_backlog:
+            self._end(replace(record, state=ItemState.EXPIRED, reason="found at start"))
+        elif record.bin is None:
+            self._end(replace(record, state=ItemState.UNSURE_HELD))
+        else:
+            # One that may move although it was found at start arrives when its turn comes.
+            arrived = self._clock() if backlog else record.picture.arrived
+            deadline = arrived + self._settings.max_age_s
+            self._tell(self._dispatcher.carry_out(record, deadline=deadline))
 
-    @property
-    def _digest(self) -> str:
-        return self._model.digest
+    def _end(self, record: Record) -> None:
+        """The end of an item for which nothing moves."""
+        self._tell(self._parts.journal.end(record))
 
-    def _record(
-        self,
-        picture: Picture,
-        state: ItemState,
-        *,
-        decision: Decision | None = None,
-        bin_: Bin | None = None,
-        reason: str = "",
-    ) -> None:
-        n = self._dispatcher.add(
-            picture, state, decision=decision, bin_=bin_, reason=reason, model=self._digest
-        )
-        self._tell(n, picture, state, decision, bin_, reason)
-
-    def _tell(
-        self,
-        n: int,
-        picture: Picture,
-        state: ItemState,
-        decision: Decision | None,
-        bin_: Bin | None,
-        reason: str,
-    ) -> None:
-        meter = self._parts.meter
-        meter.count("sorter_items_total", state=state.value)
+    def _tell(self, record: Record) -> None:
+        """Hand on what is durable by now."""
+        meter, picture = self._parts.meter, record.picture
+        meter.count("sorter_items_total", state=record.state.value)
         meter.gauge("sorter_last_item_time_seconds", picture.arrived_at)
-        age_s = self._clock() - picture.arrived
-        record = Record(n, picture, state, decision, bin_, reason, age_s, self._digest)
+        record = replace(record, age_s=self._clock() - picture.arrived)
         for sink in self._parts.sinks:
             sink(record)
 
     def _swap(self) -> None:
         """Between two items: take new weights, if they passed their test."""
-        model = self._parts.swapper.take() if self._parts.swapper is not None else None
+        model = self._parts.reload.take() if self._parts.reload is not None else None
         if model is not None:
-            log.warning("new weights %s in place of %s", model.digest[:12], self._digest[:12])
-            self._model = model
+            old, self._model = self._model, model
+            log.warning("new weights %s in place of %s", model.digest[:12], old.digest[:12])
 
     def _prune(self, *, idle: bool) -> None:
         """Let old records go, a few at a time and only while nothing else is to do."""
         now = self._clock()
-        trouble = self._dispatcher.journal_problem or self._parts.watcher.problem
+        trouble = self._parts.journal.problem or self._parts.intake.problem
         # While the folder is away its pictures only seem to be gone.
         if not idle or now < self._next_prune or trouble:
             return
@@ -280,4 +274,28 @@ class Station:
                 return
 
     def _beat(self) -> None:
-        self._parts.pulse.beat(lambda: look_at(self._parts, self._dispatcher, model=self._digest))
+        self._parts.pulse.beat(self._look)
+
+    def _look(self) -> Situation:
+        """How the station is now."""
+        parts = self._parts
+        link = LinkStatus(ready=False, state=RECORD_ONLY)
+        if parts.actuator is not None:
+            link = parts.actuator.status()
+        return Situation(
+            folder=str(parts.intake.folder),
+            mode=parts.intake.mode,
+            folder_problem=parts.intake.problem,
+            link=link.state,
+            link_ready=link.ready,
+            link_wanted=parts.actuator is not None,
+            link_detail=link.detail,
+            journal_problem=parts.journal.problem,
+            model=self._model.digest,
+            model_refused=parts.reload.refused if parts.reload is not None else "",
+            pending=parts.intake.pending,
+            unresolved=self._dispatcher.unresolved,
+            starts=parts.journal.starts,
+            link_boot=link.boot,
+            listings=parts.intake.listings,
+        )

@@ -21,9 +21,8 @@ from PIL import Image
 from sorter.demo.pictures import Shot, bundled, of_folder, with_trouble
 from sorter.demo.stage import Tally, play
 from sorter.display.demo_screen import closing
-from sorter.domain import ItemState
+from sorter.domain import ItemState, Record
 from sorter.errors import EnvironmentFault, FolderError
-from sorter.station.record import Record
 from sorter.taxonomy import default_taxonomy
 from sorter.vision.model import open_model
 from tests.support.tiny import colour_of, write_bundle26

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sorter.cli.app import app
-from sorter.domain import ItemState
-from sorter.station.health.reporter import live_path
+from sorter.domain import ItemState, Record
+from sorter.station.health.status import live_path
 from sorter.station.journal.history import summarise
 from sorter.station.journal.journal import Journal
 from sorter.station.journal.opening import open_journal
@@ -25,7 +25,7 @@ from tests.support.terminal import LEFT, Terminal
 
 
 def add(journal: Journal, name: str) -> None:
-    n = journal.add(picture(name, name), ItemState.SENT, decision=DECISION, boot="b")
+    n = journal.add(Record(picture(name, name), ItemState.SENT, decision=DECISION, boot="b"))
     journal.finish(n, ItemState.DONE)
 
 
@@ -55,9 +55,11 @@ def test_the_pace_is_that_of_the_newest_items(tmp_path: Path) -> None:
     with contextlib.closing(open_journal(tmp_path / "j", wall=lambda: next(clock))) as journal:
         for i in range(3):
             sent = replace(picture(str(i), str(i)), arrived_at=now + i)
-            n = journal.add(sent, ItemState.SENT, decision=DECISION)
+            n = journal.add(Record(sent, ItemState.SENT, decision=DECISION))
             journal.finish(n, ItemState.DONE)
-        held = journal.add(picture("held", "held"), ItemState.UNSURE_HELD, decision=DECISION)
+        held = journal.add(
+            Record(picture("held", "held"), ItemState.UNSURE_HELD, decision=DECISION)
+        )
         pace = summarise(journal.path, wall=lambda: now + 5).pace
     assert held == 4
     assert (pace.per_minute, pace.move) == (4, (0.5, 0.5))

@@ -19,11 +19,10 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from sorter.domain import ItemState, Outcome, Status
+from sorter.domain import Identity, ItemState, Outcome, Picture, Record, Status
 from sorter.report import csv as csv_report
 from sorter.report import jsonl as jsonl_report
-from sorter.station.health.reporter import live_path
-from sorter.station.intake.reading import Identity, Picture
+from sorter.station.health.status import live_path
 from sorter.station.journal.history import read_items, summarise
 from sorter.station.journal.opening import open_journal
 from sorter.taxonomy import read_taxonomy
@@ -195,7 +194,7 @@ def _sound_journal(file: Path) -> bytes:
         picture = Picture(
             Path(f"/cam/{i}.jpg"), b"", f"{i:064x}", Identity(i, 9, i, i), 1.0 * i, 1e9 + i
         )
-        journal.add(picture, state, reason="r" * i)
+        journal.add(Record(picture, state, reason="r" * i))
     journal.close()
     db = sqlite3.connect(file)
     db.execute("PRAGMA journal_mode = DELETE")

@@ -6,7 +6,6 @@ the time and thousands of them fit an hour.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import signal
@@ -19,15 +18,8 @@ from PIL import Image
 
 from sorter.actuator.link import open_actuator
 from sorter.domain import Decision, Policy, Prediction, Taxonomy
-from sorter.station.health.metrics import Metrics
-from sorter.station.health.reporter import Pulse, live_path
-from sorter.station.health.systemd import Notifier, Watchdog
-from sorter.station.intake.watcher import Watcher
-from sorter.station.journal.opening import open_journal
-from sorter.station.parts import Parts
+from sorter.station.compose import open_station
 from sorter.station.settings import Settings
-from sorter.station.station import Station
-from sorter.station.wakeup import Bell
 from sorter.taxonomy import taxonomy_from_dict
 from sorter.vision import images
 from sorter.vision.decide import average, decide
@@ -74,28 +66,14 @@ class ColourModel:
 def main(home: Path, port: str, synchronous: str = "FULL") -> None:
     """Watch `home`/camera until SIGTERM."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    with contextlib.ExitStack() as stack:
-        bell = Bell()
-        stack.callback(bell.close)
-        journal = open_journal(home / "state" / "journal.sqlite", synchronous=synchronous)
-        stack.callback(journal.close)
-        watcher = Watcher(home / "camera", recorded=journal.recorded, settle_s=0.1, bell=bell)
-        stack.callback(watcher.close)
-        gate = open_actuator(port, bins=2)
-        stack.callback(gate.close)
-        voice, meter, watchdog = Notifier(), Metrics(), Watchdog()
-        pulse = Pulse(voice, watchdog, meter, live=live_path(journal.path))
-        parts = Parts(
-            watcher=watcher,
-            model=ColourModel(),
-            journal=journal,
-            actuator=gate,
-            voice=voice,
-            meter=meter,
-            bell=bell,
-            pulse=pulse,
-        )
-        station = Station(parts, Settings(unsure="hold"), settle_s=0.1)
+    with open_station(
+        home / "camera",
+        journal=home / "state" / "journal.sqlite",
+        model=ColourModel(),
+        actuator=open_actuator(port, bins=2),
+        settings=Settings(settle_s=0.1, unsure="hold"),
+        synchronous=synchronous,
+    ) as station:
         signal.signal(signal.SIGTERM, lambda *_: station.stop())
         station.run()
 

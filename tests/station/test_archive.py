@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sorter.domain import Decision, ItemState, Reason, Status
+from sorter.domain import Decision, ItemState, Picture, Reason, Record, Status
 from sorter.station.health.metrics import Metrics
-from sorter.station.intake.reading import Picture, read_whole
-from sorter.station.record import Record
+from sorter.station.intake.reading import read_whole
 from sorter.station.sinks.archive import Archive
 from sorter.station.sinks.unsure import UnsureFolder
 from tests.support.tiny import taxonomy3
@@ -34,7 +33,7 @@ def record(path: Path, n: int, *, held: bool = True) -> Record:
     data = whole.data if held else b""
     picture = Picture(path, data, whole.sha256, whole.identity, 1.0, 1_700_000_000.0 + n)
     bin_ = TAXONOMY.bin_of(CAN)
-    return Record(n, picture, ItemState.DONE, UNSURE, bin_, "low_confidence", 0.1, "m")
+    return Record(picture, ItemState.DONE, n, UNSURE, bin_, "low_confidence", model="m", age_s=0.1)
 
 
 def camera(folder: Path, name: str, data: bytes = b"picture") -> Path:

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sorter.domain import Decision, ItemState, Status
+from sorter.domain import Decision, Identity, ItemState, Picture, Record, Status
 from sorter.errors import JournalError
-from sorter.station.intake.reading import Identity, Picture
 from sorter.station.journal.history import read_items, summarise
 from sorter.station.journal.journal import Journal
 from sorter.station.journal.opening import open_journal
@@ -43,8 +42,8 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def test_a_life_from_arrival_to_done(journal: Journal) -> None:
-    n = journal.add(picture(), ItemState.ARRIVED)
-    journal.decide(n, DECISION, bin_=DECISION.bin, model="m1")
+    n = journal.add(Record(picture(), ItemState.ARRIVED))
+    journal.decide(Record(picture(), n=n, decision=DECISION, bin=DECISION.bin, model="m1"))
     journal.sent(n, "b00t")
     assert [(r.n, r.state, r.boot) for r in journal.unfinished()] == [(n, ItemState.SENT, "b00t")]
     journal.finish(n, ItemState.DONE)
@@ -56,7 +55,7 @@ def test_a_life_from_arrival_to_done(journal: Journal) -> None:
 
 
 def test_a_terminal_record_is_the_last(journal: Journal) -> None:
-    n = journal.add(picture(), ItemState.SENT, decision=DECISION, boot="b")
+    n = journal.add(Record(picture(), ItemState.SENT, decision=DECISION, boot="b"))
     journal.finish(n, ItemState.UNCERTAIN, "no answer")
     with pytest.raises(RuntimeError):
         journal.finish(n, ItemState.DONE)
@@ -69,17 +68,17 @@ def test_a_terminal_record_is_the_last(journal: Journal) -> None:
 def test_numbers_are_never_used_again(tmp_path: Path) -> None:
     file = tmp_path / "j.sqlite"
     with contextlib.closing(open_journal(file)) as journal:
-        first = journal.add(picture(), ItemState.DONE)
+        first = journal.add(Record(picture(), ItemState.DONE))
         journal.forget([first])
         assert journal.next_n == first + 1
         sid = journal.sid
     with contextlib.closing(open_journal(file)) as journal:
-        assert journal.add(picture("b.jpg"), ItemState.DONE) == first + 1
+        assert journal.add(Record(picture("b.jpg"), ItemState.DONE)) == first + 1
         assert (journal.sid, journal.starts) == (sid, 2)
 
 
 def test_the_same_bytes_are_known_by_path_and_as_a_twin(journal: Journal) -> None:
-    n = journal.add(picture("a.jpg", "aa"), ItemState.DONE)
+    n = journal.add(Record(picture("a.jpg", "aa"), ItemState.DONE))
     assert journal.same(Path("/camera/a.jpg"), "aa") == n
     assert journal.same(Path("/camera/b.jpg"), "aa") is None
     assert journal.twin("aa") == n
@@ -91,7 +90,7 @@ def test_the_same_bytes_are_known_by_path_and_as_a_twin(journal: Journal) -> Non
 
 def test_a_name_that_is_no_text(journal: Journal) -> None:
     odd = os.fsdecode(b"\xff\n[red].jpg")
-    journal.add(picture(odd), ItemState.REJECTED, reason="two\nlines")
+    journal.add(Record(picture(odd), ItemState.REJECTED, reason="two\nlines"))
     (row,) = read_items(journal.path)
     assert row["path"] == f"/camera/{odd}"
     assert row["reason"] == "two lines"
@@ -99,9 +98,9 @@ def test_a_name_that_is_no_text(journal: Journal) -> None:
 
 def test_retention_takes_small_bites_and_stops_at_an_open_row(journal: Journal) -> None:
     for i in range(5):
-        journal.add(picture(f"{i}.jpg", str(i)), ItemState.DONE)
-    journal.add(picture("open.jpg", "o"), ItemState.SENT, decision=DECISION)
-    journal.add(picture("later.jpg", "l"), ItemState.DONE)
+        journal.add(Record(picture(f"{i}.jpg", str(i)), ItemState.DONE))
+    journal.add(Record(picture("open.jpg", "o"), ItemState.SENT, decision=DECISION))
+    journal.add(Record(picture("later.jpg", "l"), ItemState.DONE))
     retention = Retention(journal, batch=2)
     left = []
     for _ in range(4):
@@ -115,9 +114,9 @@ def test_the_record_of_a_picture_that_stays_stays(journal: Journal, tmp_path: Pa
     """Else a restart would take the picture for a new one, and might move for it again."""
     stays = tmp_path / "stays.jpg"
     stays.touch()
-    journal.add(replace(picture(), path=stays), ItemState.DONE)
+    journal.add(Record(replace(picture(), path=stays), ItemState.DONE))
     for i in range(3):
-        journal.add(picture(f"{i}.jpg", str(i)), ItemState.DONE)
+        journal.add(Record(picture(f"{i}.jpg", str(i)), ItemState.DONE))
     retention = Retention(journal, batch=2)
     assert [retention.step(before=4e9) for _ in range(3)] == [True, True, False]
     assert [row["path"] for row in read_items(journal.path)] == [str(stays)]
@@ -131,7 +130,7 @@ def test_an_older_journal_is_brought_up_to_date(tmp_path: Path) -> None:
     with contextlib.closing(open_journal(file)) as journal:
         sid = journal.sid
         for name in ("a.jpg", "b.jpg"):
-            journal.add(picture(name, name), ItemState.DONE, decision=DECISION)
+            journal.add(Record(picture(name, name), ItemState.DONE, decision=DECISION))
     with contextlib.closing(sqlite3.connect(file)) as db:  # As version 1 left it.
         for trigger in ("items_come", "items_go", "items_change"):
             db.execute(f"DROP TRIGGER {trigger}")
@@ -141,7 +140,7 @@ def test_an_older_journal_is_brought_up_to_date(tmp_path: Path) -> None:
     with contextlib.closing(open_journal(file)) as journal:
         assert journal.sid == sid
         assert summarise(file).counts == before.counts == {("metal", "DONE"): 2}
-        n = journal.add(picture("c.jpg", "c"), ItemState.ARRIVED)
+        n = journal.add(Record(picture("c.jpg", "c"), ItemState.ARRIVED))
         journal.finish(n, ItemState.EXPIRED)
         journal.forget([1])
         assert summarise(file).counts == {("metal", "DONE"): 1, ("", "EXPIRED"): 1}
@@ -159,7 +158,7 @@ def test_a_damaged_journal_is_set_aside_loudly(damage: bytes, tmp_path: Path) ->
     with contextlib.closing(open_journal(file)) as journal:
         assert journal.sid != old
         assert "set aside" in journal.warnings[0]
-        assert journal.add(picture(), ItemState.DONE) == 1
+        assert journal.add(Record(picture(), ItemState.DONE)) == 1
     assert [p for p in tmp_path.iterdir() if p.read_bytes() == damage]
 
 
@@ -183,12 +182,12 @@ def test_a_newer_journal_is_left_alone(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_takes_no_record(how: str, tmp_path: Path) -> None:
     file = tmp_path / "j.sqlite"
     with contextlib.closing(open_journal(file)) as journal:
-        n = journal.add(picture(), ItemState.ARRIVED)
+        n = journal.add(Record(picture(), ItemState.ARRIVED))
         file.rename(tmp_path / "away")
         if how == "replaced":
             shutil.copy(tmp_path / "away", file)
         for write in (
-            lambda: journal.add(picture("b.jpg", "b"), ItemState.DONE),
+            lambda: journal.add(Record(picture("b.jpg", "b"), ItemState.DONE)),
             lambda: journal.finish(n, ItemState.EXPIRED),
         ):
             with pytest.raises(JournalError, match=f"was {how} while in use"):
@@ -202,11 +201,11 @@ def test_every_write_survives_kill_9(tmp_path: Path) -> None:
         "import sys, os, signal\n"
         "from pathlib import Path\n"
         "from tests.station.test_journal import picture\n"
-        "from sorter.domain import ItemState\n"
+        "from sorter.domain import ItemState, Record\n"
         "from sorter.station.journal.opening import open_journal\n"
         f"journal = open_journal(Path({str(file)!r}))\n"
         "for i in range(10**6):\n"
-        "    print(journal.add(picture(str(i), str(i)), ItemState.DONE), flush=True)\n"
+        "    print(journal.add(Record(picture(str(i), str(i)), ItemState.DONE)), flush=True)\n"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
@@ -228,17 +227,17 @@ def test_a_full_disk_takes_last_words_and_no_new_item(tmp_path: Path) -> None:
 import resource, signal
 from pathlib import Path
 from tests.station.test_journal import DECISION, picture
-from sorter.domain import ItemState
+from sorter.domain import ItemState, Record
 from sorter.station.journal.journal import JournalStuckError
 from sorter.station.journal.opening import open_journal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = open_journal(Path({str(file)!r}))
-n = journal.add(picture(), ItemState.SENT, decision=DECISION)
+n = journal.add(Record(picture(), ItemState.SENT, decision=DECISION))
 wal = Path({str(file)!r} + "-wal").stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (wal, resource.RLIM_INFINITY))
 try:
     for i in range(100):
-        journal.add(picture(str(i), str(i)), ItemState.DONE)
+        journal.add(Record(picture(str(i), str(i)), ItemState.DONE))
 except JournalStuckError as error:
     print("stuck:", error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

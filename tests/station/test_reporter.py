@@ -15,8 +15,8 @@ from sorter.actuator.plain import PlainLink
 from sorter.actuator.serialport import Port
 from sorter.errors import PortError
 from sorter.station.health.metrics import DECLARED, Metrics
-from sorter.station.health.reporter import Pulse, live_path
-from sorter.station.health.status import Situation
+from sorter.station.health.reporter import Pulse
+from sorter.station.health.status import Situation, live_path
 from sorter.station.health.systemd import Notifier, Watchdog
 
 FIRST = Situation(
@@ -115,13 +115,13 @@ def test_a_stuck_thread_costs_the_ping_and_is_named(
     now = 0.0
     watchdog = Watchdog(clock=lambda: now)
     for link in (
-        Link(open_for_ever, beat=lambda: watchdog.beat("link")),
-        PlainLink(open_for_ever, beat=lambda: watchdog.beat("link")),
+        Link(open_for_ever),
+        PlainLink(open_for_ever),
     ):
         watchdog.register("link", 5.0)
         stuck.clear()
         let_go.clear()
-        link.start("s1", 1)
+        link.start("s1", 1, beat=lambda: watchdog.beat("link"))
         assert stuck.wait(30)
         assert watchdog.earned()
         now += 6.0

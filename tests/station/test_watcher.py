@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from sorter.domain import Identity, Picture
 from sorter.errors import FolderError
 from sorter.files import is_picture_name
-from sorter.station.intake.reading import Identity, Picture, read_whole
+from sorter.station.intake.reading import read_whole
 from sorter.station.intake.watcher import Watcher
 
 DATA = bytes(range(256)) * 40

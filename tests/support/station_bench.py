@@ -14,20 +14,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sorter.domain import Decision, Delivery, LinkStatus, Movement, Policy, Prediction, Taxonomy
+from sorter.domain import (
+    Decision,
+    Delivery,
+    Identity,
+    LinkStatus,
+    Movement,
+    Picture,
+    Policy,
+    Prediction,
+    Record,
+    Taxonomy,
+)
 from sorter.errors import ImageError
 from sorter.station.health.metrics import Metrics
 from sorter.station.health.reporter import Pulse
 from sorter.station.health.status import Situation
 from sorter.station.health.systemd import Notifier, Watchdog
-from sorter.station.intake.reading import Identity, Picture
 from sorter.station.interfaces import Model
 from sorter.station.journal.journal import Journal
 from sorter.station.journal.schema import migrate
-from sorter.station.parts import Parts
-from sorter.station.record import Record
 from sorter.station.settings import HOLD, Settings
-from sorter.station.station import Station
+from sorter.station.station import Parts, Station
 from sorter.station.wakeup import Bell
 from sorter.vision.decide import average, decide
 from tests.support.tiny import taxonomy3
@@ -134,10 +142,12 @@ class Gate:
         self.fates: dict[int, Movement] = {}
         self.asked: list[tuple[int, str]] = []
         self.started_as: tuple[str, int] | None = None
+        self.beat: Callable[[], None] = lambda: None
         self.meanwhile: Callable[[], object] = lambda: None
 
-    def start(self, sid: str, next_n: int) -> None:
-        """See Actuator."""
+    def start(self, sid: str, next_n: int, *, beat: Callable[[], None] = lambda: None) -> None:
+        """See Actuator. It has no thread, so it beats whenever the clock goes."""
+        self.beat = beat
         self.started_as = (sid, next_n)
 
     def status(self) -> LinkStatus:
@@ -305,7 +315,7 @@ class Bench:
         self.intake = Turns(turns, lambda: self.stop(), lambda: self.clock.sleep(rest_s))
         station = Station(
             Parts(
-                watcher=self.intake,
+                intake=self.intake,
                 model=self.eye,
                 journal=journal,
                 actuator=None if self.recording_only else self.gate,
@@ -313,7 +323,7 @@ class Bench:
                 meter=self.meter,
                 bell=bell,
                 pulse=pulse,
-                swapper=self.offer,
+                reload=self.offer,
                 sinks=(lambda record: self.told.append(record),),
             ),
             self.settings,
@@ -324,6 +334,7 @@ class Bench:
         self.stop, self.reload = station.stop, station.reload
 
         def watch() -> None:
+            self.gate.beat()
             self.late += watchdog.late()
             if pulse.seen is not None and (not self.seen or self.seen[-1] != pulse.seen):
                 self.seen.append(pulse.seen)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sorter.errors import SorterError
 from sorter.station.health.metrics import Metrics
-from sorter.station.health.status import Situation
+from sorter.station.health.status import LIVE, Situation
 from sorter.station.health.systemd import Notifier, Watchdog
 
 log = logging.getLogger(__name__)
@@ -31,12 +31,6 @@ LOOP_LIMIT_S = 25.0
 """The loop's longest honest silence: an SD card that stalls in mid-commit."""
 
 LOOP = "loop"
-LIVE = ".live.json"
-
-
-def live_path(journal: Path) -> Path:
-    """The small file beside a journal that says how its station is now."""
-    return journal.with_name(journal.name + LIVE)
 
 
 class Pulse:
@@ -68,6 +62,11 @@ class Pulse:
         self._metrics_failed = False
         watchdog.register(LOOP, LOOP_LIMIT_S)
         meter.gauge("sorter_start_time_seconds", wall())
+
+    def enlist(self, name: str, limit_s: float) -> Callable[[], None]:
+        """The heartbeat of a thread called `name`, due at least every `limit_s` from now on."""
+        self._watchdog.register(name, limit_s)
+        return lambda: self._watchdog.beat(name)
 
     def beat(self, situation: Callable[[], Situation]) -> None:
         """The loop is alive; every now and then, look and tell."""

@@ -1,16 +1,19 @@
 """How the station is at one moment, and what an operator should know of it.
 
-Owns the value and its wording. Looks at the parts, changes nothing.
+Owns the value, its wording and the name of the file that it is told in. Looks at nothing itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from sorter.station.dispatch import Dispatcher
-    from sorter.station.parts import Parts
+LIVE = ".live.json"
+
+
+def live_path(journal: Path) -> Path:
+    """The small file beside a journal that says how its station is now."""
+    return journal.with_name(journal.name + LIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +57,3 @@ class Situation:
             return "degraded: " + "; ".join(problems)
         link = "device ready" if self.link_wanted else self.link
         return f"watching {self.folder} ({self.mode}), {link}, weights {self.model[:12]}"
-
-
-def look_at(parts: Parts, dispatcher: Dispatcher, *, model: str) -> Situation:
-    """The station now; `model` is the digest of the weights in use."""
-    link = dispatcher.link()
-    return Situation(
-        folder=str(parts.watcher.folder),
-        mode=parts.watcher.mode,
-        folder_problem=parts.watcher.problem,
-        link=link.state,
-        link_ready=link.ready,
-        link_wanted=parts.actuator is not None,
-        link_detail=link.detail,
-        journal_problem=dispatcher.journal_problem,
-        model=model,
-        model_refused=parts.swapper.refused if parts.swapper is not None else "",
-        pending=parts.watcher.pending,
-        unresolved=dispatcher.unresolved,
-        starts=parts.journal.starts,
-        link_boot=link.boot,
-        listings=parts.watcher.listings,
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sorter.station.intake.reading import Identity, Picture
+from sorter.domain import Identity, Picture
 
 FORGET = 0.9
 """How much of the longest time that a picture took is still believed after the next one."""

@@ -13,54 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sorter.domain import Identity
 from sorter.files import is_picture_name
 
 MAX_BYTES = 256 * 1024 * 1024
 """More than any camera writes; a larger file is rejected without being read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What changes when a file's bytes do: inode, size in bytes, mtime and ctime in nanoseconds.
-
-    The ctime sees a tool that puts the old mtime back. The device is left out, because its number
-    changes from one mount to the next.
-    """
-
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> Identity:
-        """The identity that a stat gives."""
-        return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-    def key(self, name: str) -> int:
-        """A number for this identity under `name`: 100,000 pictures cost megabytes, not tens."""
-        return hash((name, self.inode, self.size, self.mtime_ns, self.ctime_ns))
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A settled file and its bytes.
-
-    `arrived` is when the file became whole, on the monotonic clock, `arrived_at` the same moment
-    in Unix time. `backlog` says it was there before the station. `final` says that it has been
-    unchanged so long that, if it is broken, it stays broken; where `unreadable` says why its bytes
-    cannot be had, `data` and `sha256` are empty and it is final too.
-    """
-
-    path: Path
-    data: bytes
-    sha256: str
-    identity: Identity
-    arrived: float
-    arrived_at: float
-    backlog: bool = False
-    final: bool = False
-    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sorter.domain import Identity, Picture
 from sorter.errors import FolderError
 from sorter.files import is_picture_name
 from sorter.host.clock import uptime_s
 from sorter.host.mounts import place_of
 from sorter.station.intake.events import Ears
 from sorter.station.intake.pending import Entry, Waiting
-from sorter.station.intake.reading import Identity, Picture, listing, look, read_whole
+from sorter.station.intake.reading import listing, look, read_whole
 from sorter.station.wakeup import Bell
 
 RESCAN_S = 2.0

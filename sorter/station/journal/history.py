@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from sorter.errors import JournalError
-from sorter.station.health.reporter import live_path
-from sorter.station.journal.cells import path_of
-from sorter.station.journal.schema import VERSION
+from sorter.station.health.status import live_path
+from sorter.station.journal.schema import VERSION, path_of
 
 COLUMNS = (
     "n",

@@ -1,27 +1,40 @@
 """The station's memory: every picture's life in one SQLite file, one terminal record each.
 
-Owns the writing. Every method that changes something is durable when it returns (WAL,
-synchronous=FULL). One process and one thread write; readers use `history`. Decides nothing about
-what a picture deserves.
+Owns the writing, and the patience with a disk that does not answer: a station lends it a way to
+wait, and from then on a record is tried until it stands. Every method that changes something is
+durable when it returns (WAL, synchronous=FULL). One process and one thread write; readers use
+`history`. Decides nothing about what a picture deserves.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sorter import __version__
-from sorter.domain import Bin, Decision, ItemState
+from sorter.domain import Identity, ItemState, Record
 from sorter.errors import JournalError
-from sorter.station.intake.reading import Identity, Picture
-from sorter.station.journal.cells import identity_cell, one_line, path_of, stored
-from sorter.station.journal.reserve import Reserve
-from sorter.station.journal.stuck import is_stuck
+from sorter.station.interfaces import Meter
+from sorter.station.journal.schema import identity_cell, one_line, path_of, stored
+
+log = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+RETRY_S = 0.5
+"""Between two tries of a stuck journal."""
+
+RESERVE_BYTES = 1024 * 1024
+"""Room for some hundred records with their write-ahead log."""
 
 NEWEST_SAME_NAME = 8
 """A file that lies there now is among the newest records of its name; a camera may use one name
@@ -38,22 +51,58 @@ class JournalStuckError(JournalError):
     """The disk takes no record now (full, failing, read-only); nothing was written. Try later."""
 
 
+class StoppedError(Exception):
+    """The station stops and the journal still takes no record; the next start completes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How a station waits for its disk: `pause(seconds)` keeps its pulse, `stopping` ends it."""
+
+    pause: Callable[[float], None]
+    stopping: Callable[[], bool]
+    meter: Meter
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """An unfinished row, as recovery needs it."""
 
     n: int
-    path: Path
-    sha256: str
     state: ItemState
-    bin_number: int | None
     boot: str
+
+
+def _patient(
+    method: Callable[Concatenate[Journal, _P], _T],
+) -> Callable[Concatenate[Journal, _P], _T]:
+    """Try until the disk answers. StoppedError where the station stops before that.
+
+    Without `Journal.patience` JournalStuckError comes through at once.
+    """
+
+    @functools.wraps(method)
+    def insist(self: Journal, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        while True:
+            try:
+                result = method(self, *args, **kwargs)
+            except JournalStuckError as error:
+                self.wait_for_disk(error)
+            else:
+                if self.problem:
+                    log.warning("the journal takes records again")
+                    self.problem = ""
+                return result
+
+    return insist
 
 
 class Journal:
     """An open journal. `warnings` says, once, what was found wrong while opening.
 
-    `starts` is how often it was opened, this time included.
+    `starts` is how often it was opened, this time included. `problem` says why the disk takes no
+    record now, "" where it does. Once `patience` is set, what a station reads and writes is tried
+    until the disk answers, and raises StoppedError instead of JournalStuckError.
     """
 
     def __init__(
@@ -73,6 +122,8 @@ class Journal:
         self._lock = lock
         self._wall = wall
         self._reserve = Reserve(path.with_name(path.name + ".reserve"))
+        self.patience: Patience | None = None
+        self.problem = ""
         # FULL is the promise; the argument exists so that a test can show what NORMAL would do.
         db.execute(f"PRAGMA synchronous = {synchronous}")
         (self.sid,) = db.execute("SELECT value FROM meta WHERE key = 'sid'").fetchone()
@@ -82,6 +133,7 @@ class Journal:
         self._reserve.take()
 
     @property
+    @_patient
     def next_n(self) -> int:
         """The number that the next item will get."""
         rows = self._fetch("SELECT seq FROM sqlite_sequence WHERE name = 'items'")
@@ -102,6 +154,7 @@ class Journal:
         wanted = identity_cell(identity)
         return any(found == wanted for (found,) in rows)
 
+    @_patient
     def same(self, path: Path, sha256: str) -> int | None:
         """The number of the record of these bytes at this path, if there is one."""
         rows = self._fetch(
@@ -111,6 +164,7 @@ class Journal:
         )
         return int(rows[0][0]) if rows else None
 
+    @_patient
     def twin(self, sha256: str) -> int | None:
         """The number of the first record of these bytes under any path, broken ones left aside."""
         rows = self._fetch(
@@ -119,73 +173,48 @@ class Journal:
         )
         return int(rows[0][0]) if rows else None
 
-    def add(
-        self,
-        picture: Picture,
-        state: ItemState,
-        *,
-        decision: Decision | None = None,
-        bin_: Bin | None = None,
-        reason: str = "",
-        boot: str = "",
-        model: str = "",
-    ) -> int:
-        """Record a new item in `state` and return its number, never used before.
+    @_patient
+    def add(self, record: Record) -> int:
+        """Take in a new item and return its number, never used before.
 
-        `bin_` is where it goes (the decision's bin where None). Raises JournalStuckError.
+        The bin is where it goes, or the decision's where nothing moves. Raises JournalStuckError.
         """
         if not self._reserve.take():
             # A new item must not eat the space that the last words of the others need.
             raise JournalStuckError(f"{self.path}: the disk is full; free some space")
-        now = self._wall()
-        target = bin_ or (decision.bin if decision else None)
+        picture, state, now = record.picture, record.state, self._wall()
+        judged = _judged(record)
         cursor = self._write(
             "INSERT INTO items (path, sha256, identity, state, label, code, bin, bin_number,"
-            " confidence, bin_confidence, reason, arrived_at, decided_at, sent_at, done_at,"
-            " boot, model) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " confidence, bin_confidence, reason, model, decided_at, arrived_at, sent_at, done_at,"
+            " boot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 stored(picture.path),
                 picture.sha256,
                 identity_cell(picture.identity),
                 state,
-                decision.label.name if decision else "",
-                decision.label.code if decision else "",
-                target.key if target else "",
-                target.number if target else None,
-                decision.confidence if decision else None,
-                decision.bin_confidence if decision else None,
-                one_line(reason),
+                *judged,
+                now if record.decision else None,
                 picture.arrived_at,
-                now if decision else None,
                 now if state is ItemState.SENT else None,
                 now if state.is_terminal else None,
-                boot,
-                model,
+                record.boot,
             ),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def decide(self, n: int, decision: Decision, *, bin_: Bin, model: str) -> None:
+    @_patient
+    def decide(self, record: Record) -> None:
         """ARRIVED → DECIDED. Raises JournalStuckError."""
         self._change(
             "UPDATE items SET state = 'DECIDED', label = ?, code = ?, bin = ?, bin_number = ?,"
-            " confidence = ?, bin_confidence = ?, reason = ?, decided_at = ?, model = ?"
+            " confidence = ?, bin_confidence = ?, reason = ?, model = ?, decided_at = ?"
             " WHERE n = ? AND state = 'ARRIVED'",
-            (
-                decision.label.name,
-                decision.label.code,
-                bin_.key,
-                bin_.number,
-                decision.confidence,
-                decision.bin_confidence,
-                decision.reason.value,
-                self._wall(),
-                model,
-                n,
-            ),
+            (*_judged(record), self._wall(), record.n),
         )
 
+    @_patient
     def sent(self, n: int, boot: str) -> None:
         """DECIDED → SENT, or the boot of a SENT that never left anew. Raises JournalStuckError."""
         self._change(
@@ -194,6 +223,7 @@ class Journal:
             (boot, self._wall(), n),
         )
 
+    @_patient
     def finish(self, n: int, state: ItemState, reason: str = "", *, moved: bool = True) -> None:
         """Any open state → its one terminal record; an empty `reason` keeps the one there is.
 
@@ -208,13 +238,21 @@ class Journal:
             urgent=True,
         )
 
+    def end(self, record: Record, *, moved: bool = False) -> Record:
+        """Write `record`, terminal, as the item's one end, whether or not it has a row already."""
+        if not record.n:
+            return replace(record, n=self.add(record))
+        self.finish(record.n, record.state, record.reason, moved=moved)
+        return record
+
+    @_patient
     def unfinished(self) -> list[Row]:
         """Rows without a terminal record, oldest first."""
         rows = self._fetch(
-            "SELECT n, path, sha256, state, bin_number, boot FROM items"
+            "SELECT n, state, boot FROM items"
             " WHERE state IN ('ARRIVED', 'DECIDED', 'SENT') ORDER BY n"
         )
-        return [Row(n, path_of(p), sha, ItemState(s), b, boot) for n, p, sha, s, b, boot in rows]
+        return [Row(n, ItemState(state), boot) for n, state, boot in rows]
 
     def done_before(self, before: float, *, after: int, limit: int) -> list[tuple[int, Path]]:
         """Number and path of the next terminal records above number `after`, at most `limit`.
@@ -240,6 +278,19 @@ class Journal:
             " AND state NOT IN ('ARRIVED', 'DECIDED', 'SENT')",
             tuple(numbers),
         )
+
+    def wait_for_disk(self, error: JournalStuckError) -> None:
+        """Let the station's patience pass once; raise where there is none, or no more of it."""
+        patience = self.patience
+        if patience is None:
+            raise error
+        if not self.problem:
+            log.error("%s", error)
+            patience.meter.count("sorter_faults_total", part="journal")
+        self.problem = str(error)
+        if patience.stopping():
+            raise StoppedError from error
+        patience.pause(RETRY_S)
 
     def close(self) -> None:
         """Note a clean stop, fold the log back into the file, let the lock go."""
@@ -268,7 +319,7 @@ class Journal:
         try:
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            kind = JournalStuckError if is_stuck(error) else JournalError
+            kind = JournalStuckError if _is_stuck(error) else JournalError
             raise kind(f"{self.path}: cannot read the journal: {error}; check the disk") from error
 
     def _write(
@@ -284,10 +335,89 @@ class Journal:
             return self._db.execute(sql, values)
         except sqlite3.Error as error:
             failure = error
-        if urgent and is_stuck(failure) and self._reserve.give():
+        if urgent and _is_stuck(failure) and self._reserve.give():
             try:
                 return self._db.execute(sql, values)
             except sqlite3.Error as error:
                 failure = error
-        kind = JournalStuckError if is_stuck(failure) else JournalError
+        kind = JournalStuckError if _is_stuck(failure) else JournalError
         raise kind(f"{self.path}: cannot write the journal: {failure}; check the disk") from failure
+
+
+def _judged(record: Record) -> tuple[object, ...]:
+    """What the columns label … bin_confidence, reason and model hold of `record`, in this order."""
+    decision = record.decision
+    bin_ = record.bin or (decision.bin if decision else None)
+    return (
+        decision.label.name if decision else "",
+        decision.label.code if decision else "",
+        bin_.key if bin_ else "",
+        bin_.number if bin_ else None,
+        decision.confidence if decision else None,
+        decision.bin_confidence if decision else None,
+        one_line(record.reason),
+        record.model,
+    )
+
+
+class Reserve:
+    """A file that holds disk space, given up so that a full disk takes the last records.
+
+    All methods are harmless when repeated.
+    """
+
+    def __init__(self, path: Path, size_bytes: int = RESERVE_BYTES) -> None:
+        self._path = path
+        self._size_bytes = size_bytes
+
+    @property
+    def held(self) -> bool:
+        """True where the space is set aside now."""
+        try:
+            return self._path.stat().st_size >= self._size_bytes
+        except OSError:
+            return False
+
+    def take(self) -> bool:
+        """Set the space aside, where the disk has twice of it free; True if it is held now."""
+        if self.held:
+            return True
+        try:
+            if shutil.disk_usage(self._path.parent).free < 2 * self._size_bytes:
+                return False
+            handle = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            try:
+                # Allocated, not sparse: a hole would give nothing back.
+                os.posix_fallocate(handle, 0, self._size_bytes)
+            finally:
+                os.close(handle)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            return False
+        return True
+
+    def give(self) -> bool:
+        """Give the space back to the disk; True if there was any."""
+        try:
+            self._path.unlink()
+        except OSError:
+            return False
+        return True
+
+
+_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
+
+
+def _is_stuck(error: sqlite3.Error) -> bool:
+    """True for what may pass; a damaged file is another matter."""
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _PASSING

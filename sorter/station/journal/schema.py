@@ -1,16 +1,23 @@
-"""The journal's tables, their versions, and the way from an older one to ours.
+"""The journal's tables and columns: their versions, and how values stand in them.
 
-Owns the SQL that shapes the file; says nothing about what rows mean.
+Owns the SQL that shapes the file, and the spelling of paths, identities and reasons. Opens no file
+and says nothing about what rows mean.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
+
+from sorter.domain import Identity
 
 VERSION = 2
 """Written as `user_version`; a file with a larger one belongs to a newer sorter."""
+
+LONGEST_REASON = 500
 
 _ITEMS = """
 CREATE TABLE items (
@@ -95,3 +102,29 @@ def migrate(db: sqlite3.Connection, sid: Callable[[], str] = new_sid) -> int:
             db.execute("ROLLBACK")
             raise
     return int(had)
+
+
+def stored(path: Path) -> str | bytes:
+    """A path as SQLite can hold it: text, or the raw bytes of a name that is no UTF-8."""
+    text = str(path)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return text
+
+
+def path_of(cell: str | bytes) -> Path:
+    """The path behind what `items.path` holds."""
+    return Path(os.fsdecode(cell))
+
+
+def identity_cell(identity: Identity) -> str:
+    """An identity as one text."""
+    return f"{identity.inode}:{identity.size}:{identity.mtime_ns}:{identity.ctime_ns}"
+
+
+def one_line(text: str) -> str:
+    """A reason as one line that any column can hold."""
+    line = " ".join(text.split())
+    return line.encode("utf-8", "backslashreplace").decode("utf-8")[:LONGEST_REASON]

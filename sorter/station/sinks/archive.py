@@ -14,9 +14,8 @@ import shutil
 import time
 from pathlib import Path
 
-from sorter.domain import ItemState
+from sorter.domain import ItemState, Record
 from sorter.station.interfaces import Meter
-from sorter.station.record import Record
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 from typing import TextIO
 
-from sorter.domain import Category
-from sorter.station.record import Record
+from sorter.domain import Category, Record
 from sorter.station.sinks.nonblocking import Outlet
 from sorter.text import escape
 

@@ -14,11 +14,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sorter.domain import Status
+from sorter.domain import Picture, Record, Status
 from sorter.errors import UsageError
-from sorter.station.intake.reading import Picture, read_whole
+from sorter.station.intake.reading import read_whole
 from sorter.station.interfaces import Meter
-from sorter.station.record import Record
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,87 @@
+"""Open a whole station like a file: its parts made, joined, and closed in the right order.
+
+Owns that order, the same for `watch`, the demo and the soaks. A model, an actuator and sinks come
+in; signals and screens belong to the caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sorter.station.health.metrics import Metrics
+from sorter.station.health.reporter import Pulse
+from sorter.station.health.status import live_path
+from sorter.station.health.systemd import Notifier, Watchdog
+from sorter.station.intake.watcher import REJECT_AFTER_S, Watcher
+from sorter.station.interfaces import Actuator, Model, Sink
+from sorter.station.journal.opening import open_journal
+from sorter.station.reload import Swapper, Weights
+from sorter.station.settings import Settings
+from sorter.station.station import Parts, Station
+from sorter.station.wakeup import Bell
+
+
+@contextlib.contextmanager
+def open_station(
+    folder: Path,
+    *,
+    journal: Path,
+    model: Model,
+    actuator: Actuator | None,
+    settings: Settings,
+    sinks: Sequence[Sink] = (),
+    weights: Weights | None = None,
+    meter: Metrics | None = None,
+    metrics: Path | None = None,
+    voice: Notifier | None = None,
+    reject_after_s: float = REJECT_AFTER_S,
+    synchronous: str = "FULL",
+) -> Iterator[Station]:
+    """A station on `folder`, ready to `run`; everything but the sinks is closed at the end.
+
+    `journal` is the journal's file; `actuator` is not started yet, None only records. `weights`
+    says where newer ones of `model` may come from, None: nowhere. `metrics` is the file for
+    Prometheus and `meter` the counters, where the caller's sinks count too; `voice` speaks to the
+    service manager. Raises SorterError where a part cannot be opened.
+    """
+    settings.check(model.taxonomy)
+    meter, voice = meter or Metrics(), voice or Notifier()
+    watchdog = Watchdog()
+    pulse = Pulse(voice, watchdog, meter, live=live_path(journal), metrics=metrics)
+    with contextlib.ExitStack() as stack:
+        bell = Bell()
+        stack.callback(bell.close)
+        opened = open_journal(journal, synchronous=synchronous)
+        stack.callback(opened.close)
+        intake = Watcher(
+            folder,
+            recorded=opened.recorded,
+            settle_s=settings.settle_s,
+            reject_after_s=reject_after_s,
+            fresh_s=settings.max_age_s,
+            bell=bell,
+        )
+        stack.callback(intake.close)
+        if actuator is not None:
+            stack.callback(actuator.close)
+        reload = None
+        if weights is not None:
+            reload = Swapper(weights, model, bell=bell, voice=voice, meter=meter, watchdog=watchdog)
+            stack.callback(reload.close)
+        yield Station(
+            Parts(
+                intake=intake,
+                model=model,
+                journal=opened,
+                actuator=actuator,
+                voice=voice,
+                meter=meter,
+                bell=bell,
+                pulse=pulse,
+                reload=reload,
+                sinks=sinks,
+            ),
+            settings,
+        )
