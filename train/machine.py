@@ -23,9 +23,6 @@ from sorter.host.cores import usable_cores
 from train.config import Config
 from train.networks import Network
 
-_MOST_FEEDERS = 16
-"""Each holds a batch; one H100 was busy enough with 14."""
-
 _THREADS_BESIDE_GPU = 4
 """Of one operation on the CPU: the threads that make batches run theirs side by side already."""
 
@@ -50,16 +47,6 @@ class Machine:
         if self.amp is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.amp)
-
-    def feeders(self, wanted: int) -> int:
-        """Threads that make the batches ahead: `wanted`, or 0 for as many as this machine bears.
-
-        On a CPU one, since the network needs the cores; beside a GPU every core but the one that
-        drives it, since there making batches is what takes long.
-        """
-        if wanted or self.device.type == "cpu":
-            return max(1, wanted)
-        return max(1, min(_MOST_FEEDERS, self.cores - 1))
 
     def share_gradients(self, network: nn.Module) -> None:
         """Average gradients over all processes."""

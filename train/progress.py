@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import SupportsFloat
 
 from train.config import Config
 
@@ -38,8 +39,11 @@ class Ticker:
         self._begun = time.perf_counter()
         self._next = self._begun + every_s
 
-    def show(self, step: int, loss_sum: float) -> None:
-        """`step` steps of the epoch are done, and their losses sum to `loss_sum`."""
+    def show(self, step: int, loss_sum: SupportsFloat) -> None:
+        """`step` steps of the epoch are done, and their losses sum to `loss_sum`.
+
+        That may lie on a GPU: it is read only when a line is due.
+        """
         self._seen += self._config.batch
         now = time.perf_counter()
         if now < self._next:
@@ -47,9 +51,10 @@ class Ticker:
         self._next = now + self._every_s
         speed = self._seen / (now - self._begun)
         left = (self._steps - step) * self._config.batch / speed
+        loss = float(loss_sum) / step
         self._say(
             f"epoch {self._epoch + 1}/{self._config.epochs}  step {step}/{self._steps}  "
-            f"loss {loss_sum / step:.4f}  {speed:.0f} pictures/s  {left:.0f} s left in this epoch"
+            f"loss {loss:.4f}  {speed:.0f} pictures/s  {left:.0f} s left in this epoch"
         )
 
 

@@ -16,9 +16,8 @@ from sorter.errors import DataError  # noqa: E402
 from sorter.taxonomy import read_taxonomy  # noqa: E402
 from tests.support.train_pictures import draw, write_folder, write_taxonomy  # noqa: E402
 from train.config import make_config  # noqa: E402
-from train.data.augment import augment  # noqa: E402
 from train.data.corpus import Corpus, Example, Pixels, Sources, gather  # noqa: E402
-from train.data.sampling import epoch_rows, random_stream  # noqa: E402
+from train.data.sampling import epoch_rows  # noqa: E402
 from train.fit.features import read_features  # noqa: E402
 from train.judge.folds import ALWAYS, NEVER, assign, held_strange  # noqa: E402
 from train.machine import Machine  # noqa: E402
@@ -161,18 +160,6 @@ def test_features_go_by_content_and_weights(tmp_path: Path) -> None:
     with torch.no_grad():
         network.state_dict()["backbone.0.0.weight"].mul_(1.5)
     assert "6 pictures to compute" in compute()[1]
-
-
-@pytest.mark.parametrize("kind", ["strong", "light", "paper", "none"])
-def test_augmentation_is_repeatable_and_stays_a_picture(kind: str) -> None:
-    pixels = np.stack([np.asarray(draw("Disc", i)) for i in range(6)])
-    config = make_config({"augment": kind, "blur": 1.0, "noise": 1.0, "erase": 1.0, "jpeg": 1.0})
-    first = augment(pixels.copy(), 32, config, random_stream(0, 3, 1, 2))
-    again = augment(pixels.copy(), 32, config, random_stream(0, 3, 1, 2))
-    assert first.shape == (6, 3, 32, 32) and torch.equal(first, again)
-    assert float(first.min()) >= 0 and float(first.max()) <= 255.5
-    other = augment(pixels.copy(), 32, config, random_stream(0, 3, 1, 3))
-    assert torch.equal(first, other) == (kind == "none")
 
 
 @pytest.mark.parametrize(("sources", "held"), [(1, []), (2, [1]), (3, [2]), (8, [2, 7])])

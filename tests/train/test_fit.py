@@ -160,7 +160,7 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_update(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from train.fit.targets import make_targets
-    from train.fit.update import make_optimizer, step
+    from train.fit.update import Updates, make_optimizer
 
     config = make_config({"network": "dnn", "size_px": 32})
     lines: list[str] = []
@@ -181,29 +181,13 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_update(
         pictures = torch.linspace(0, 255, 8 * 3 * 32 * 32).view(8, 3, 32, 32)
         targets = make_targets(np.array([0, 1, 2, 0, 1, 2, 0, 1]), 3, config)
         machine = Machine(torch.device("cpu"), None)
-        args = (network, pictures, targets, optimizer, scaler, config, machine, 1, lines.append)
-        results.append(step(*args))
+        update = Updates(network, optimizer, scaler, config, machine, say=lines.append)
+        value = float(update(pictures, targets))
+        results.append((value, update.split))
     (loss_whole, split_whole), (loss_split, split) = results
     assert (split_whole, split) == (1, 4)
     assert loss_split == pytest.approx(loss_whole, rel=1e-5)
     assert lines and all("out of memory" in line for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("device", "cores", "wanted", "expected"),
-    [
-        ("cpu", 16, 0, 1),
-        ("cpu", 16, 3, 3),
-        ("cuda", 1, 0, 1),
-        ("cuda", 8, 0, 7),
-        ("cuda", 64, 0, 16),
-        ("cuda", 8, 3, 3),
-    ],
-)
-def test_feeders_leave_the_network_its_cores(
-    device: str, cores: int, wanted: int, expected: int
-) -> None:
-    assert Machine(torch.device(device), None, cores=cores).feeders(wanted) == expected
 
 
 def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from train.fit.head import mix_in  # noqa: E402
 from train.fit.schedules import rate  # noqa: E402
 from train.fit.targets import make_targets  # noqa: E402
 from train.fit.training import _keep_old  # noqa: E402
-from train.fit.update import make_optimizer, step  # noqa: E402
+from train.fit.update import Updates, make_optimizer  # noqa: E402
 from train.machine import Machine  # noqa: E402
 from train.networks import build  # noqa: E402
 
@@ -35,13 +35,10 @@ def test_two_steps_change_every_part_and_lower_the_loss(name: str, side: int) ->
     targets = make_targets(torch.tensor([0, 1, 2, 0]).numpy(), 3, config)
     network.train()
     losses = []
+    update = Updates(network, optimizer, scaler, config, machine, say=print)
     for _ in range(2):
         torch.manual_seed(1)
-        value, split = step(
-            network, pictures, targets, optimizer, scaler, config, machine, 1, print
-        )
-        losses.append(value)
-        assert split == 1
+        losses.append(float(update(pictures, targets)))
     assert losses[1] < losses[0]
     same = [k for k, v in network.named_parameters() if torch.equal(v, before[k])]
     assert same == []

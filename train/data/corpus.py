@@ -14,20 +14,28 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sorter.dataset import layout
 from sorter.domain import Taxonomy
 from sorter.errors import DataError, ImageError
 from sorter.vision import images
+from train.data.backdrops import Backdrops, pack
+from train.data.transfer import send
 from train.progress import Steps
 
 VAL_SHARE = 0.1
 UNKNOWN = -1
 """The label of a picture of none of the classes."""
+_GPU_SHARE = 0.4
+"""Of a GPU's free memory, that one array of pictures may take."""
+_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,11 @@ def gather(sources: Sources, taxonomy: Taxonomy, *, say: Callable[[str], None]) 
 
 
 class Pixels:
-    """Decoded pictures of a corpus, (rows, side, side, 3) uint8 in one memory-mapped file."""
+    """Decoded pictures of a corpus, (rows, side, side, 3) uint8 in one memory-mapped file.
+
+    For a GPU they, and their backgrounds, go into its memory whole where they fit; else each batch
+    is sent.
+    """
 
     def __init__(self, corpus: Corpus, size_px: int, cache: Path) -> None:
         key = hashlib.sha256(
@@ -127,12 +139,55 @@ class Pixels:
         self.size_px = size_px
         file = cache / "pixels" / f"{size_px}-{key}.npy"
         if not file.is_file():
-            _decode_all(corpus, size_px, file)
+
+            def decode(row: int) -> NDArray[np.uint8]:
+                try:
+                    return images.load(corpus.examples[row].path, size_px).pixels
+                except ImageError as error:
+                    path = corpus.examples[row].path
+                    raise DataError(f"{path}: changed while it was read: {error}") from error
+
+            _write_rows(file, (len(corpus.examples), size_px, size_px, 3), decode)
         self.array: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+        self._backdrop_file = file.with_name(f"backdrops-1-{file.name}")
+        self._whole: dict[str, Tensor] = {}
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Copies of these rows."""
         return np.ascontiguousarray(self.array[rows])
+
+    def batch(self, rows: NDArray[np.int64], device: torch.device) -> Tensor:
+        """These rows, (n, side, side, 3) uint8 on `device`."""
+        return self._rows("pictures", self.array, rows, device)
+
+    def backdrops(self, rows: NDArray[np.int64], device: torch.device) -> Backdrops:
+        """Where these rows show a background of one colour; the first call looks for all."""
+        bits, there = self._backdrops
+        return Backdrops(self._rows("bits", bits, rows, device), there[rows], self.size_px)
+
+    @cached_property
+    def _backdrops(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        shape = (len(self.array), -(-(self.size_px**2) // 8))
+        if not self._backdrop_file.is_file():
+            _write_rows(self._backdrop_file, shape, lambda row: pack(self.array[row]))
+        bits = np.load(self._backdrop_file, mmap_mode="r")
+        return bits, bits.any(1)
+
+    def _rows(
+        self, name: str, array: NDArray[np.uint8], rows: NDArray[np.int64], device: torch.device
+    ) -> Tensor:
+        if device.type == "cpu":
+            return torch.from_numpy(np.ascontiguousarray(array[rows]))
+        if name not in self._whole:
+            free, _ = torch.cuda.mem_get_info(device)
+            if array.nbytes > _GPU_SHARE * free:
+                return send(np.ascontiguousarray(array[rows]), device)
+            whole = torch.empty(array.shape, dtype=torch.uint8, device=device)
+            for at in range(0, len(array), _ROWS_AT_ONCE):
+                part = torch.from_numpy(np.array(array[at : at + _ROWS_AT_ONCE]))
+                whole[at : at + _ROWS_AT_ONCE].copy_(part)
+            self._whole[name] = whole
+        return self._whole[name].index_select(0, send(rows, device))
 
 
 def default_cache() -> Path:
@@ -209,25 +264,23 @@ def _refuse_useless(examples: Sequence[Example], root: Path, taxonomy: Taxonomy)
         raise DataError(f"{root}: class {item.code} ({item.name}) is in val and missing in train")
 
 
-def _decode_all(corpus: Corpus, size_px: int, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+def _write_rows(
+    file: Path, shape: tuple[int, ...], make: Callable[[int], NDArray[np.uint8]]
+) -> None:
+    """A uint8 array with the rows that `make` gives, written whole or not at all."""
     part = file.with_suffix(f".{os.getpid()}.part")
-    shape = (len(corpus.examples), size_px, size_px, 3)
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
         with part.open("r+b") as stream:
             # Writing to a map of a file with holes on a full disk would kill the process.
             os.posix_fallocate(stream.fileno(), 0, part.stat().st_size)
 
         def fill(row: int) -> None:
-            try:
-                array[row] = images.load(corpus.examples[row].path, size_px).pixels
-            except ImageError as error:
-                path = corpus.examples[row].path
-                raise DataError(f"{path}: changed while it was read: {error}") from error
+            array[row] = make(row)
 
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
-            list(pool.map(fill, range(len(corpus.examples))))
+            list(pool.map(fill, range(shape[0])))
         array.flush()
         part.replace(file)
     except OSError as error:

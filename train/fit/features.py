@@ -79,7 +79,7 @@ def _compute(
     parts = []
     with torch.inference_mode():
         for start in range(0, len(rows), _BATCH):
-            batch = torch.from_numpy(pixels.take(rows[start : start + _BATCH])).to(machine.device)
+            batch = pixels.batch(rows[start : start + _BATCH], machine.device)
             pictures = network.normalise(batch.permute(0, 3, 1, 2))
             both = torch.stack([view(pictures), view(pictures.flip(3))], 1)
             parts.append(both.float().cpu().numpy())

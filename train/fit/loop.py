@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,20 +28,32 @@ from train.data.corpus import UNKNOWN, Corpus, Pixels
 from train.data.sampling import epoch_batches, random_stream
 from train.fit.schedules import rate
 from train.fit.targets import Targets, Teacher, make_targets, mix
-from train.fit.update import Say, Weights, follow, make_optimizer, pull, step
+from train.fit.update import (
+    Average,
+    Pull,
+    Say,
+    Updates,
+    Weights,
+    make_optimizer,
+    restore_optimizer,
+    set_rate,
+)
 from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network
 from train.progress import Ticker, epoch_line
 
-_EVAL_BATCH = 64
+_EVAL_BATCH = {"cpu": 64, "cuda": 256}
 _GLANCE = 400
 """Pictures, about, that show how a training goes whose last weights are taken anyway."""
 
 
 @dataclass
 class Job:
-    """What one training works on. `rows` are trained on, `val` judged after each epoch."""
+    """What one training works on. `rows` are trained on, `val` judged after each epoch.
+
+    `teacher` says what each picture shows, `viewer` what it sees in each changed picture.
+    """
 
     corpus: Corpus
     pixels: Pixels
@@ -50,6 +62,7 @@ class Job:
     val: NDArray[np.int64]
     folder: Path
     teacher: Teacher | None = None
+    viewer: Network | None = None
 
 
 @dataclass
@@ -85,53 +98,55 @@ def fit(
     start = {k: v.detach().clone() for k, v in network.state_dict().items()}
     optimizer = make_optimizer(network, config)
     scaler = torch.amp.GradScaler(machine.device.type, enabled=machine.amp is torch.float16)
-    average = copy.deepcopy(start) if config.ema else None
+    average = Average(copy.deepcopy(start), network) if config.ema else None
+    pull = Pull(network, start, config)
     state = _State()
     last = job.folder / "last.pt"
     if resume and last.is_file():
-        state = _restore(last, network, optimizer, scaler, start, average, config, machine)
+        state = _restore(last, network, optimizer, scaler, start, average, config)
         say(f"resumed at epoch {state.epoch + 1}, step {state.step}")
 
+    loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=machine.device)
+
     def save() -> None:
+        state.loss_sum = float(loss_sum)
         if machine.rank == 0:
             content = _content(state, network, optimizer, scaler, start, average, config)
             checkpoint.save(last, content)
 
     per_epoch = len(epoch_batches(job.corpus.examples, job.rows, config, 0, world=machine.world))
     steps = config.epochs * per_epoch
-    split = 1
+    update = Updates(network, optimizer, scaler, config, machine, say=say, viewer=job.viewer)
     while state.epoch < config.epochs:
         begun, first = time.perf_counter(), state.step
         ticker = Ticker(say, state.epoch, per_epoch, config)
         network.train()
         for pictures, targets in _prepared(job, config, machine, state.epoch, state.step):
             at = state.epoch * per_epoch + state.step
-            for group in optimizer.param_groups:
-                group["lr"] = rate(at, steps, config, steps_per_epoch=per_epoch) * group["scale"]
+            greatest = set_rate(optimizer, rate(at, steps, config, steps_per_epoch=per_epoch))
             torch.manual_seed(int(random_stream(config.seed, 4, at, machine.rank).integers(2**62)))
-            batch_loss, split = step(
-                network, pictures, targets, optimizer, scaler, config, machine, split, say
-            )
-            pull(network, start, optimizer, config)
+            loss_sum += update(pictures, targets)
+            pull(greatest)
             if average is not None:
-                follow(average, network.state_dict(), min(config.ema, (1 + at) / (10 + at)))
-            state.loss_sum += batch_loss
+                average(min(config.ema, (1 + at) / (10 + at)))
             state.step += 1
-            ticker.show(state.step, state.loss_sum)
+            ticker.show(state.step, loss_sum)
             if machine.agree(stop.wanted):
                 save()
                 say(f"saved {last} at epoch {state.epoch + 1}, step {state.step}")
                 raise KeyboardInterrupt
         machine.share_weights(network)
+        mean = float(loss_sum) / per_epoch  # waits for the device: what follows is timed
         state.seconds += time.perf_counter() - begun
         candidate = _candidate(network, start, average, config)
-        row = {"epoch": state.epoch + 1.0, "loss": state.loss_sum / per_epoch}
+        row = {"epoch": state.epoch + 1.0, "loss": mean}
         row["rate"] = float(optimizer.param_groups[0]["lr"])
         row["pictures_per_s"] = config.batch * (per_epoch - first) / (time.perf_counter() - begun)
         last_one = state.epoch + 1 == config.epochs
         row |= _judge(network, candidate, job, machine, whole=last_one or config.select == "best")
         state.history.append(row)
-        state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
+        state.epoch, state.step = state.epoch + 1, 0
+        loss_sum.zero_()
         better = row.get("val_top1", 0.0) >= state.best
         state.best = max(state.best, row.get("val_top1", 0.0))
         if better and machine.rank == 0:
@@ -148,13 +163,13 @@ def predict(
 ) -> NDArray[np.float32]:
     """Scores (rows, outputs) before softmax, one plain pass a picture."""
     network.to(machine.device).eval()
-    parts = [np.zeros((0, network.outputs), np.float32)]
+    parts = [torch.zeros((0, network.outputs), device=machine.device)]
+    size = _EVAL_BATCH[machine.device.type]
     with torch.inference_mode():
-        for at in range(0, len(rows), _EVAL_BATCH):
-            batch = torch.from_numpy(pixels.take(rows[at : at + _EVAL_BATCH])).to(machine.device)
-            scores = network(network.normalise(batch.permute(0, 3, 1, 2)))
-            parts.append(scores.float().cpu().numpy())
-    return np.concatenate(parts)
+        for at in range(0, len(rows), size):
+            batch = pixels.batch(rows[at : at + size], machine.device)
+            parts.append(network(network.normalise(batch.permute(0, 3, 1, 2))).float())
+    return cast(NDArray[np.float32], torch.cat(parts).cpu().numpy())
 
 
 def interpolate(start: Weights, end: Weights, share: float) -> Weights:
@@ -167,21 +182,38 @@ def interpolate(start: Weights, end: Weights, share: float) -> Weights:
 def _prepared(
     job: Job, config: Config, machine: Machine, epoch: int, first: int
 ) -> Iterator[tuple[Tensor, Targets]]:
-    """The epoch's batches from number `first` on, made a little ahead by other threads."""
+    """The epoch's batches from number `first` on.
+
+    On a CPU other threads make them a little ahead. A GPU makes them itself, in turn with the
+    steps, and the host only says what to do.
+    """
     batches = epoch_batches(job.corpus.examples, job.rows, config, epoch, world=machine.world)
     side = config.train_px or config.size_px or job.eval_pixels.size_px
     classes = len(job.corpus.taxonomy.categories)
-    labels = job.corpus.labels
+    labels, device = job.corpus.labels, machine.device
+    strong = config.augment == "strong" and (config.backdrop > 0 or config.paste > 0)
+    if strong:
+        job.pixels.backdrops(job.rows[:0], device)  # found here once, not by each thread
 
     def make(step: int) -> tuple[Tensor, Targets]:
         rows = batches[step][machine.rank :: machine.world]
         stream = random_stream(config.seed, 3, epoch, step, machine.rank)
         taught = job.teacher.view(rows) if job.teacher else None
-        targets = make_targets(labels[rows], classes, config, taught)
-        pictures = augment(job.pixels.take(rows), side, config, stream)
+        targets = make_targets(labels[rows], classes, config, taught).send(device)
+        pictures = augment(
+            job.pixels.batch(rows, device),
+            side,
+            config,
+            stream,
+            backdrops=job.pixels.backdrops(rows, device) if strong else None,
+            strange=labels[rows] == UNKNOWN,
+        )
         return mix(pictures, targets, config, stream)
 
-    workers = machine.feeders(config.workers)
+    if device.type != "cpu":
+        yield from map(make, range(first, len(batches)))
+        return
+    workers = max(1, config.workers)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         ahead: list[Future[tuple[Tensor, Targets]]] = []
         for step in range(first, len(batches) + workers):
@@ -194,10 +226,10 @@ def _prepared(
 
 
 def _candidate(
-    network: Network, start: Weights, average: Weights | None, config: Config
+    network: Network, start: Weights, average: Average | None, config: Config
 ) -> Weights:
     """The weights that would be released now."""
-    tuned = average if average is not None else network.state_dict()
+    tuned = average.weights if average is not None else network.state_dict()
     share = config.blend if config.stage == "both" else 1.0
     return {k: v.detach().clone() for k, v in interpolate(start, tuned, share).items()}
 
@@ -231,7 +263,7 @@ def _judge(
 
 
 def _load_final(
-    network: Network, start: Weights, average: Weights | None, job: Job, config: Config
+    network: Network, start: Weights, average: Average | None, job: Job, config: Config
 ) -> None:
     best = job.folder / "best.pt"
     if config.select == "best" and len(job.val) and best.is_file():
@@ -246,14 +278,14 @@ def _content(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     start: Weights,
-    average: Weights | None,
+    average: Average | None,
     config: Config,
 ) -> dict[str, Any]:
     return {
         "recipe": recipe_digest(config),
         "model": network.state_dict(),
         "start": start,
-        "average": average or {},
+        "average": average.weights if average is not None else {},
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
         "epoch": state.epoch,
@@ -271,9 +303,8 @@ def _restore(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     start: Weights,
-    average: Weights | None,
+    average: Average | None,
     config: Config,
-    machine: Machine,
 ) -> _State:
     content = checkpoint.load(file)
     if content.get("recipe") != recipe_digest(config):
@@ -281,10 +312,11 @@ def _restore(
             f"{file}: made with other settings; resume with the same, or use a new --out"
         )
     network.load_state_dict(content["model"])
-    optimizer.load_state_dict(content["optimizer"])
+    restore_optimizer(optimizer, content["optimizer"])
     scaler.load_state_dict(content["scaler"])
-    for target, stored in ((start, content["start"]), (average or {}, content["average"])):
+    averages = average.weights if average is not None else {}
+    for target, stored in ((start, content["start"]), (averages, content["average"])):
         for name, value in stored.items():
-            target[name] = value.to(machine.device)
+            target[name].copy_(value)
     names = ("epoch", "step", "loss_sum", "best", "history", "seconds")
     return _State(**{name: content[name] for name in names})

@@ -19,6 +19,7 @@ from torch import Tensor
 from sorter.errors import DataError
 from train.config import Config
 from train.data.corpus import UNKNOWN, Example
+from train.data.transfer import send
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ class Targets:
         """The targets of some of the rows."""
         return Targets(self.classes[where], self.strange[where])
 
-    def to(self, device: torch.device) -> Targets:
-        """The same on another device."""
-        return Targets(self.classes.to(device), self.strange.to(device))
+    def send(self, device: torch.device) -> Targets:
+        """The same on another device; the host does not wait for the copy."""
+        return Targets(send(self.classes, device), send(self.strange, device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def mix(
     if strength <= 0:
         return batch, targets
     share = float(stream.beta(strength, strength))
-    partner = torch.from_numpy(stream.permutation(len(batch)))
+    partner = send(stream.permutation(len(batch)), batch.device)
     if use_cut:
         side = batch.shape[-1]
         cut = int(side * (1.0 - share) ** 0.5)
@@ -119,11 +120,20 @@ def mix(
     )
 
 
-def loss(scores: Tensor, targets: Targets, config: Config) -> Tensor:
-    """Mean over pictures of cross-entropy, plus, where there is such a score, of strangeness."""
+def loss(scores: Tensor, targets: Targets, config: Config, view: Tensor | None = None) -> Tensor:
+    """Mean over pictures of cross-entropy, plus, where there is such a score, of strangeness.
+
+    `view` (N, C), a teacher's scores of the same pictures, takes `teacher_weight` of the first: the
+    divergence from it at a temperature (Hinton et al., 2015), of pictures of no class as well.
+    """
     classes = targets.classes.shape[1]
     scores = scores.float()
     entropy = -(targets.classes * F.log_softmax(scores[:, :classes], 1)).sum(1)
+    if view is not None:
+        heat = config.teacher_temperature
+        ours, theirs = (F.log_softmax(s[:, :classes].float() / heat, 1) for s in (scores, view))
+        apart = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1) * heat**2
+        entropy = torch.lerp(entropy, apart, config.teacher_weight)
     if scores.shape[1] > classes:
         strange = F.binary_cross_entropy_with_logits(
             scores[:, classes], targets.strange, reduction="none"

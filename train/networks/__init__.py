@@ -31,10 +31,16 @@ class Network(nn.Module, ABC):
     plain: bool = False
     head: nn.Linear
     memory: Memory | None
+    _mean: Tensor
+    _scale: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.memory = None
+        # They lie where the network does: a step on a GPU must not send them each time.
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) * 255.0 for v in (self.mean, self.std))
+        self.register_buffer("_mean", mean, persistent=False)
+        self.register_buffer("_scale", 1.0 / std, persistent=False)
 
     @abstractmethod
     def features(self, pictures: Tensor) -> Tensor:
@@ -66,9 +72,7 @@ class Network(nn.Module, ABC):
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 or 0..255 float pictures (N, 3, side, side) as the network wants them."""
-        mean = torch.tensor(self.mean, device=pixels.device).view(1, 3, 1, 1) * 255.0
-        scale = 1.0 / (torch.tensor(self.std, device=pixels.device).view(1, 3, 1, 1) * 255.0)
-        return (pixels.float() - mean) * scale
+        return (pixels.float() - self._mean) * self._scale
 
 
 def build(
