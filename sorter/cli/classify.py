@@ -16,7 +16,7 @@ import typer
 from sorter.cli.options import Language, Precision
 from sorter.domain import Outcome
 from sorter.errors import FolderError, ImageError, UsageError
-from sorter.report.writers import Formatter, Kept, Reports, Wanted
+from sorter.report.writers import Formatter, KeptRow, Reports, Wanted
 from sorter.text import escape, named, pad
 
 
@@ -80,7 +80,7 @@ def classify(
     ] = True,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Keep the rows that F already holds; retry its errors."),
+        typer.Option("--resume", help="Keep every row that F already holds; retry its errors."),
     ] = False,
     model: Annotated[
         Path | None,
@@ -158,6 +158,7 @@ def classify(
         sort_into=sort_into,
         link=link,
         resume=resume,
+        json=json,
         lang=lang,
     )
     wanted.check()
@@ -183,9 +184,6 @@ def classify(
 
     with ExitStack() as stack:
         out = sys.stdout
-        if engine is Engine.RAY:
-            # Ray prints what happens on the cluster to stdout, which is for results alone.
-            stack.enter_context(redirect_stdout(sys.stderr))
         reports = stack.enter_context(
             Reports(
                 wanted,
@@ -194,6 +192,9 @@ def classify(
                 complain=lambda text: typer.echo(text, err=True),
             )
         )
+        if engine is Engine.RAY:
+            # Ray prints what happens on the cluster to stdout, which is for results alone.
+            stack.enter_context(redirect_stdout(sys.stderr))
         show: Formatter | None = None
         if json:
             show = lambda o: jsonl_report.to_line(o, lang=lang)  # noqa: E731
@@ -224,7 +225,7 @@ def classify(
                 Progress(lambda: sum(1 for _ in find(paths, recursive=recursive)))
             )
         for result in results:
-            if isinstance(result, Kept):
+            if isinstance(result, KeptRow):
                 reports.keep(result)
                 summary.kept += 1
             else:
@@ -235,6 +236,7 @@ def classify(
                 summary.add(result)
             if progress is not None:
                 progress.advance()
+    summary.left_over = reports.left_over
     if not quiet:
         sys.stderr.write(summary.table())
     left_out = summary.left_out()

@@ -16,6 +16,7 @@ class Summary:
 
     def __init__(self, taxonomy: Taxonomy, *, lang: str) -> None:
         self.kept = 0
+        self.left_over = 0
         self.errors = 0
         self._taxonomy = taxonomy
         self._lang = lang
@@ -61,6 +62,8 @@ class Summary:
         done = self.pictures - self.kept
         seconds = time.monotonic() - self._begun
         rate = f", {done / seconds:.0f} a second" if seconds > 0.5 and done else ""
-        kept = f", {self.kept} kept from before" if self.kept else ""
+        kept = f", {self.kept} kept from before" if self.kept or self.left_over else ""
+        if self.left_over:
+            kept += f", {self.left_over} of pictures not given this time"
         lines.append(f"{done} pictures in {seconds:.1f} s{rate}; {self.errors} errors{kept}")
         return "\n".join(lines) + "\n"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from sorter.domain import Bin, Category, Outcome, Status, Taxonomy
+from sorter.domain import Category, Outcome, Status, Taxonomy
 from sorter.report import words
 from sorter.report.html import Card, ContactSheet
+from sorter.text import named
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,9 @@ class OutcomeSheet(ContactSheet):
 
     def __init__(self, path: Path, taxonomy: Taxonomy, *, lang: str = "en") -> None:
         say = words.of(lang)
-        self._say, self._zh = say, lang == "zh"
+        self._say, self._named = say, partial(named, lang=lang)
         self._place = {b.key: 2 + i for i, b in enumerate(taxonomy.bins)}
-        sections = [say["unsure"], say["errors"], *(_name(b, self._zh) for b in taxonomy.bins)]
+        sections = [say["unsure"], say["errors"], *(named(b, lang) for b in taxonomy.bins)]
         super().__init__(path, title=say["outcomes"], sections=sections, lang=lang)
 
     def show(self, outcome: Outcome, *, linked: bool = True) -> None:
@@ -45,14 +47,14 @@ class OutcomeSheet(ContactSheet):
             return
         section, detail = self._place[decision.bin.key], ""
         if outcome.status is Status.UNSURE:
-            section, detail = 0, _name(decision.bin, self._zh)
+            section, detail = 0, self._named(decision.bin)
             if decision.reason:
                 detail += f", {self._say[decision.reason]}"
         self.add(
             Card(
                 outcome.path,
                 section,
-                _name(decision.label, self._zh),
+                self._named(decision.label),
                 detail,
                 confidence=decision.bin_confidence,
                 rank=decision.bin_confidence,
@@ -69,7 +71,7 @@ class MistakeSheet(ContactSheet):
 
     def __init__(self, path: Path, *, title: str = "", lang: str = "en") -> None:
         say = words.of(lang)
-        self._say, self._zh = say, lang == "zh"
+        self._say, self._named = say, partial(named, lang=lang)
         sections = [say[name] for name in self._SECTIONS]
         super().__init__(path, title=title or say["mistakes"], sections=sections, lang=lang)
 
@@ -82,12 +84,12 @@ class MistakeSheet(ContactSheet):
             section = "unknown sorted"
         else:
             section = "wrong bin" if truth.bin != called.bin else "wrong label"
-        is_ = self._say["unknown"] if truth is None else _name(truth, self._zh)
+        is_ = self._say["unknown"] if truth is None else self._named(truth)
         self.add(
             Card(
                 mistake.path,
                 self._SECTIONS.index(section),
-                f"{is_} → {_name(called, self._zh)}",
+                f"{is_} → {self._named(called)}",
                 mistake.by,
                 confidence=mistake.confidence,
                 rank=-mistake.confidence,
@@ -99,7 +101,3 @@ class MistakeSheet(ContactSheet):
         """Put a picture that could not be judged where it belongs."""
         section = self._SECTIONS.index("errors")
         self.add(Card(path, section, self._say["error"], why))
-
-
-def _name(named: Category | Bin, zh: bool) -> str:
-    return named.name_zh if zh else named.name

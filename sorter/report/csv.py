@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from sorter.domain import Decision, Outcome, Status, Taxonomy
-from sorter.report.resumable import RowFile
+from sorter.report.resumable import Rows, RowWriter, open_rows
 from sorter.text import cell, csv_row, named, uncell
 
 COLUMNS = (
@@ -31,9 +31,9 @@ COLUMNS = (
 _HEADER = ",".join(COLUMNS) + "\n"
 
 
-def open_csv(path: Path, *, resume: bool = False) -> RowFile:
-    """A CSV report to write `to_line`s into. Raises FolderError where it cannot be written."""
-    return RowFile(path, header=_HEADER, read_row=read_row, resume=resume)
+def open_csv(path: Path, *, resume: bool = False) -> RowWriter:
+    """A CSV report to write `to_line`s into. Raises as `open_rows`."""
+    return open_rows(path, Rows(_HEADER, read_row), option="--csv", resume=resume)
 
 
 def to_line(outcome: Outcome, *, lang: str = "en") -> str:

@@ -12,6 +12,8 @@ import contextlib
 import hashlib
 import heapq
 import os
+import re
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,9 +25,17 @@ from typing import IO, Self
 from urllib.parse import quote
 
 from sorter.errors import FolderError
-from sorter.files import place_for
+from sorter.files import STDOUT, place_for, whole_file
 from sorter.report import words
 from sorter.text import escape
+
+_ADVICE = "make room or name another file"
+_OURS = (
+    rb"\A<!doctype html>\n<html lang=\"[\w-]+\">\n<head>\n<meta charset=\"utf-8\">\n"
+    rb"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
+    rb"style-src 'sha256-"
+)
+"""How a page of ours begins: no other page names its one style by this policy."""
 
 LIMIT = 10_000
 """Pictures shown a section; a browser gets slow beyond, and the page says how many it left out."""
@@ -76,7 +86,10 @@ class ContactSheet:
         lang: str = "en",
         limit: int = LIMIT,
     ) -> None:
-        self.path = path = place_for(path)
+        ours = re.compile(_OURS).search
+        if path != STDOUT:
+            path = place_for(path, option="--html", ours=lambda head: bool(ours(head)))
+        self.path = path
         self._title, self._lang, self._limit = title, lang, limit
         self._sections = [_Section(name) for name in sections]
         self._end = 0
@@ -116,18 +129,13 @@ class ContactSheet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        part = self.path.with_name(self.path.name + ".part")
         try:
-            if kind is None:
-                with part.open("wb") as out:
+            if kind is None and self.path == STDOUT:
+                self._write(sys.stdout.buffer)
+                sys.stdout.flush()
+            elif kind is None:
+                with whole_file(self.path, option="--html", advice=_ADVICE) as out:
                     self._write(out)
-                    out.flush()
-                    os.fsync(out.fileno())
-                part.replace(self.path)
-        except OSError as fault:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise self._refused(fault) from fault
         finally:
             with contextlib.suppress(OSError):  # what a full disk did not take is not wanted
                 self._spool.close()
@@ -190,8 +198,7 @@ class ContactSheet:
 
     def _refused(self, error: OSError) -> FolderError:
         return FolderError(
-            f"{escape(str(self.path))}: cannot be written: {error.strerror or error}; "
-            "make room or name another file"
+            f"{escape(str(self.path))}: cannot be written: {error.strerror or error}; {_ADVICE}"
         )
 
 

@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 
 from sorter.domain import Decision, Outcome, Status, Taxonomy
-from sorter.report.resumable import RowFile
+from sorter.report.resumable import Rows, RowWriter, open_rows
+from sorter.text import named
 
 
-def open_jsonl(path: Path, *, resume: bool = False) -> RowFile:
-    """A report to write `to_line`s into. Raises FolderError where it cannot be written."""
-    return RowFile(path, header=None, read_row=read_row, resume=resume)
+def open_jsonl(path: Path, *, resume: bool = False) -> RowWriter:
+    """A report to write `to_line`s into. Raises as `open_rows`."""
+    rows = Rows("", read_row, torn='{"path": "')
+    return open_rows(path, rows, option="--jsonl", resume=resume)
 
 
 def to_line(outcome: Outcome, *, lang: str = "en") -> str:
@@ -21,23 +23,22 @@ def to_line(outcome: Outcome, *, lang: str = "en") -> str:
     A name that is no UTF-8 keeps its bytes as the escapes `\\udc80` to `\\udcff`, which Python
     reads back (`os.fsencode`).
     """
-    zh = lang == "zh"
     path = os.fspath(outcome.path)
     row: dict[str, object] = {"path": path, "status": outcome.status.value}
     decision = outcome.decision
     if decision is not None:
         row |= {
-            "label": decision.label.name_zh if zh else decision.label.name,
+            "label": named(decision.label, lang),
             "code": decision.label.code,
             "confidence": round(decision.confidence, 6),
-            "bin": decision.bin.name_zh if zh else decision.bin.name,
+            "bin": named(decision.bin, lang),
             "bin_number": decision.bin.number,
             "bin_confidence": round(decision.bin_confidence, 6),
             "reason": decision.reason.value,
             "unknown": round(decision.unknown, 6),
             "top": [
                 {
-                    "label": item.name_zh if zh else item.name,
+                    "label": named(item, lang),
                     "code": item.code,
                     "confidence": round(p, 6),
                 }

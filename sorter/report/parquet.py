@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any
 
 from sorter.domain import Outcome
-from sorter.errors import FolderError, MissingExtraError
-from sorter.files import place_for
+from sorter.errors import FolderError, MissingExtraError, UsageError
+from sorter.files import STDOUT, part_name, place_for, sync_folder
+from sorter.text import named
 
 GROUP = 8192
 """Rows a row group."""
@@ -51,16 +52,26 @@ class ParquetFile:
                 ("error", text),
             ]
         )
-        self.path = path = place_for(path)
+        self._parquet = parquet
+        if path == STDOUT:
+            raise UsageError("--parquet -: Parquet is no text to print; name a file")
+        self.path = path = place_for(path, option="--parquet", ours=lambda _: self._is_ours(path))
         self._lang = lang
         self._rows: list[dict[str, Any]] = []
-        self._part = path.with_name(path.name + ".part")
+        self._part = path.with_name(part_name(path.name))
         self._table = pyarrow.Table
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = parquet.ParquetWriter(self._part, self._schema)
         except OSError as error:
             raise _refused(path, error) from error
+
+    def _is_ours(self, path: Path) -> bool:
+        try:
+            names: list[str] = self._parquet.read_schema(path).names
+        except (OSError, ValueError):  # pyarrow's own errors are ValueErrors
+            return False
+        return bool(names == self._schema.names)
 
     def write(self, outcome: Outcome) -> None:
         """Append one row."""
@@ -86,6 +97,7 @@ class ParquetFile:
         try:
             self._writer.close()
             self._part.replace(self.path)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise _refused(self.path, error) from error
 
@@ -99,7 +111,6 @@ class ParquetFile:
 
 def to_row(outcome: Outcome, *, lang: str = "en") -> dict[str, Any]:
     """One row as Parquet takes it; empty cells are null. Bytes that are no UTF-8 become U+FFFD."""
-    zh = lang == "zh"
     row: dict[str, Any] = {
         "path": os.fsencode(outcome.path).decode("utf-8", "replace"),
         "status": outcome.status.value,
@@ -109,14 +120,14 @@ def to_row(outcome: Outcome, *, lang: str = "en") -> dict[str, Any]:
     decision = outcome.decision
     if decision is not None:
         row |= {
-            "label": decision.label.name_zh if zh else decision.label.name,
+            "label": named(decision.label, lang),
             "code": decision.label.code,
             "confidence": round(decision.confidence, 6),
-            "bin": decision.bin.name_zh if zh else decision.bin.name,
+            "bin": named(decision.bin, lang),
             "bin_confidence": round(decision.bin_confidence, 6),
             "top": [
                 {
-                    "label": item.name_zh if zh else item.name,
+                    "label": named(item, lang),
                     "code": item.code,
                     "confidence": round(p, 6),
                 }

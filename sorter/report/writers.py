@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from sorter.domain import Outcome, Taxonomy
 from sorter.errors import ImageError, UsageError
-from sorter.files import refuse_overlap, refuse_picture_name
+from sorter.files import STDOUT, refuse_overlap, refuse_picture_name
 from sorter.text import escape
 
 if TYPE_CHECKING:
-    from sorter.report.resumable import RowFile
+    from sorter.report.resumable import RowWriter
 
 Formatter = Callable[[Outcome], str]
 Thumbnail = Callable[[Path], bytes]
@@ -28,7 +28,10 @@ Thumbnail = Callable[[Path], bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the user asked for. `read_from` are the paths given, `urls` whether any is a URL."""
+    """What the user asked for. `read_from` are the paths given, `urls` whether any is a URL.
+
+    `json` is whether rows are printed as well.
+    """
 
     read_from: list[Path]
     urls: bool = False
@@ -39,6 +42,7 @@ class Wanted:
     sort_into: Path | None = None
     link: bool = False
     resume: bool = False
+    json: bool = False
     lang: str = "en"
 
     @property
@@ -53,10 +57,24 @@ class Wanted:
         if self.resume and self.parquet is not None:
             raise UsageError("--resume cannot go on with a Parquet file; use --csv or --jsonl")
         if self.resume and self.urls and self.html is not None:
-            raise UsageError("--html with --resume reads kept pictures again; a URL cannot be")
-        files = [f.absolute() for f in (self.csv, self.jsonl, self.parquet, self.html) if f]
-        for file in files:
-            refuse_picture_name(file)
+            raise UsageError("--html with --resume reads kept pictures again; it cannot read a URL")
+        reports = {
+            "--csv": self.csv,
+            "--jsonl": self.jsonl,
+            "--parquet": self.parquet,
+            "--html": self.html,
+        }
+        named = {option: file for option, file in reports.items() if file is not None}
+        for option, file in named.items():
+            refuse_picture_name(file, option=option)
+        printed = [option for option, file in named.items() if file == STDOUT]
+        if printed and self.resume:
+            raise UsageError(
+                f"{printed[0]} -: what was printed cannot be gone on with; name a file"
+            )
+        if len(printed) + self.json > 1:
+            raise UsageError(f"{printed[0]} -: only one thing can be printed; name a file")
+        files = [file.absolute() for file in named.values()]
         if len(files) > len(set(files)):
             raise UsageError(f"{escape(str(files[0]))}: each report needs a file of its own")
         if self.sort_into is None:
@@ -64,13 +82,13 @@ class Wanted:
                 raise UsageError("--link says how to file pictures: give --sort-into DIR too")
             return
         if self.urls:
-            raise UsageError("--sort-into files pictures of this machine; a URL is none")
+            raise UsageError("--sort-into files pictures of this machine; it cannot file a URL")
         read = [path for path in self.read_from if path.is_dir()]
         refuse_overlap(self.sort_into, read, option="--sort-into")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptRow:
     """A path whose row an earlier run finished, and its line in each report."""
 
     path: Path
@@ -101,7 +119,7 @@ class Reports:
         from sorter.report import csv, jsonl
 
         wanted, lang = self._wanted, self._wanted.lang
-        self._rows: list[tuple[RowFile, Formatter]] = []
+        self._rows: list[tuple[RowWriter, Formatter]] = []
         self._sheet = self._table = self._folders = None
         with ExitStack() as stack:
             # First what is nothing yet, last what replaces the file of an earlier run.
@@ -140,12 +158,12 @@ class Reports:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def mark_kept(self, paths: Iterable[Path]) -> Iterator[Path | Kept]:
+    def mark_kept(self, paths: Iterable[Path]) -> Iterator[Path | KeptRow]:
         """Each path, or its finished rows where every report has one."""
         for path in paths:
             lines = [file.finished(str(path)) for file, _ in self._rows]
             whole = tuple(line for line in lines if line is not None)
-            yield Kept(path, whole) if len(whole) == len(lines) else path
+            yield KeptRow(path, whole) if len(whole) == len(lines) else path
 
     def write(self, outcome: Outcome) -> None:
         """A row in each report. A picture is filed before its row says that it was classified."""
@@ -155,14 +173,19 @@ class Reports:
         if self._table is not None:
             self._table.write(outcome)
 
-    def keep(self, kept: Kept) -> None:
+    @property
+    def left_over(self) -> int:
+        """Rows of earlier runs for pictures that were not asked for; known once all is closed."""
+        return max((getattr(file, "left_over", 0) for file, _ in self._rows), default=0)
+
+    def keep(self, kept: KeptRow) -> None:
         """The rows of an earlier run as they stand; what they say is filed and shown as well."""
         if self._folders is not None or self._sheet is not None:
             outcome = self._read_outcome(kept.lines[-1], self._taxonomy)
             if outcome is None:
                 raise UsageError(
                     f"{escape(str(self._rows[-1][0].path))}: the row of "
-                    f"{escape(str(kept.path))} is none of this model; run without --resume"
+                    f"{escape(str(kept.path))} names no class of this model; run without --resume"
                 )
             image = self._thumbnail(kept.path) if self._sheet is not None else b""
             self._place(replace(outcome, path=kept.path, thumbnail=image))

@@ -169,10 +169,10 @@ def test_a_link_across_file_systems_says_what_to_do(bundle: Path, tmp_path: Path
         (["in/one", "--sort-into", "in"], "lies inside it"),
         (["in", "--sort-into", "inside"], "lies inside in"),
         (["in", "--link"], "--sort-into"),
-        (["s3://b/p", "--engine", "ray", "--sort-into", "out"], "a URL is none"),
+        (["s3://b/p", "--engine", "ray", "--sort-into", "out"], "cannot file a URL"),
         (
             ["s3://b/p", "--engine", "ray", "--csv", "c", "--html", "h", "--resume"],
-            "a URL cannot be",
+            "cannot read a URL",
         ),
     ],
 )

@@ -85,7 +85,7 @@ def mishaps(root: Path) -> tuple[Mapping[str, str], list[socket.socket]]:
     }
     for name, content in wrong.items():
         names[f"taxonomy_{name}"] = _written(root / f"{name}.toml", content.encode())
-    names["taxonomy_bytes"] = _written(root / "bytes.toml", b"\xff\xfe")
+    names["taxonomy_bytes"] = _written(root / "bytes.toml", b"\xe9 = 1\n")
     for name, rows in GROUPS.items():
         names[f"groups_{name}"] = _written(root / f"{name}.csv", rows)
     _journals(root, names)
