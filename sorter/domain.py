@@ -146,6 +146,10 @@ class Identity:
         """The identity that a stat gives."""
         return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
+    def bytes_key(self) -> int:
+        """A number that stays when the file is renamed, linked or gets another owner or mode."""
+        return hash((self.inode, self.size, self.mtime_ns))
+
     def key(self, name: str) -> int:
         """A number for this identity under `name`: 100,000 pictures cost megabytes, not tens."""
         return hash((name, self.inode, self.size, self.mtime_ns, self.ctime_ns))

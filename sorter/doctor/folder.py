@@ -13,7 +13,7 @@ from shlex import quote
 from sorter.doctor.finding import Finding, fail, ok, warn
 from sorter.host.mounts import SILENT, file_system
 from sorter.service.units import is_hidden
-from sorter.station.intake.events import Hints
+from sorter.station.intake.events import Inotify
 
 LIMITS = Path("/proc/sys/fs/inotify")
 
@@ -45,11 +45,11 @@ def check_folder(folder: Path, *, kind: str | None = None, limits: Path = LIMITS
             f"{says}: no events from there, it is listed every few seconds",
             "let the camera write to this machine (FTP, rsync) for a quick answer",
         )
-    hints = Hints(lambda: None)
+    events = Inotify(lambda: None)
     try:
-        refused = hints.watch(folder)
+        refused = events.watch(folder)
     finally:
-        hints.stop()
+        events.stop()
     if refused:
         return warn(
             "folder",

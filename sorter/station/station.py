@@ -108,11 +108,11 @@ class Station:
             for warning in parts.journal.warnings:
                 log.error("%s", warning)
             self_test(self._model)
-            # What is in the folder now was there before us; what comes after READY was not.
-            parts.intake.begin()
             self._recover()
             if parts.reload is not None:
                 parts.reload.start()
+            # What is in the folder now was there before us; what comes after READY was not.
+            parts.intake.begin()
             self._beat()
             parts.voice.ready()
             self._work()

@@ -27,7 +27,7 @@ PROBE = '''#!/opt/python/bin/PYTHON
 import json, os, socket, sqlite3, sys, time
 from pathlib import Path
 sys.path[:0] = ["/opt/checkout", "/opt/site"]
-from sorter.station.intake.events import Hints
+from sorter.station.intake.events import Inotify
 from sorter.station.health.metrics import Metrics
 from sorter.station.health.systemd import Notifier, Watchdog
 from sorter.station.reload import self_test
@@ -49,7 +49,7 @@ self_test(open_model(Path("/opt/extra/model")))
 journal = sqlite3.connect(os.environ["SORTER_JOURNAL"])
 journal.execute("PRAGMA journal_mode = WAL")
 journal.execute("CREATE TABLE seen (x)")
-hints = Hints(lambda: None)
+hints = Inotify(lambda: None)
 can["inotify"] = hints.watch(camera) == ""
 hints.stop()
 attempt("list", lambda: os.listdir(camera))

@@ -6,8 +6,8 @@ import threading
 import time
 from pathlib import Path
 
+from sorter.station.intake.pending import MAX_HINTED, MAX_LISTED, Entry, Pending
 from sorter.domain import Identity
-from sorter.station.intake.pending import MAX_HINTED, MAX_LISTED, Entry, Waiting
 from sorter.station.intake.watcher import Watcher
 
 
@@ -16,14 +16,14 @@ def entry(name: str, arrived: float, *, backlog: bool = False, hinted: bool = Fa
     return Entry(name, identity, arrived, arrived, closed=True, backlog=backlog, hinted=hinted)
 
 
-def table(*entries: Entry) -> Waiting:
-    made = Waiting(settle_s=0.1, open_settle_s=1.0, reject_after_s=10.0, fresh_s=5.0)
+def table(*entries: Entry) -> Pending:
+    made = Pending(settle_s=0.1, open_settle_s=1.0, reject_after_s=10.0, fresh_s=5.0)
     for one in entries:
         assert made.note(one)
     return made
 
 
-def first(made: Waiting, now: float) -> str:
+def first(made: Pending, now: float) -> str:
     found, _ = made.next_due(now)
     assert found is not None
     return found.name

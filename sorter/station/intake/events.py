@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from watchdog.events import FileClosedEvent, FileMovedEvent, FileSystemEvent, FileSystemEventHandler
 from watchdog.observers.api import BaseObserver
 
+from sorter.host.clock import uptime_s
 from sorter.host.mounts import SILENT, file_system
 
 RETRY_S = 5.0
@@ -29,10 +29,11 @@ MAX_NAMES = 10_000
 """Names kept between two looks; beyond it only the doubt is kept."""
 
 
-class Ears:
+class FolderEvents:
     """Listens to one folder at a time; `mode` says how, in words for an operator.
 
-    `wanted` False never listens. `ring` is called from another thread when something was heard.
+    `wanted` False never listens; `recursive` listens to sub-folders too. `ring` is called from
+    another thread when something was heard.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class Ears:
         ring: Callable[[], None],
         *,
         wanted: bool = True,
-        clock: Callable[[], float] = time.monotonic,
+        recursive: bool = False,
+        clock: Callable[[], float] = uptime_s,
     ) -> None:
-        self._hints = Hints(ring)
+        self._inotify = Inotify(ring, recursive=recursive, clock=clock)
         self._wanted = wanted
         self._clock = clock
         self._missed = 0
@@ -55,22 +57,23 @@ class Ears:
         return self.mode == "inotify"
 
     def listen(self, folder: Path) -> None:
-        """Begin, or begin again, on `folder`."""
+        """Begin, or begin again, on `folder`; what was heard of another one is forgotten."""
         self._missed = 0
         self._next_try = self._clock() + RETRY_S
-        why = self._hints.watch(folder) if self._wanted else "events switched off"
+        why = self._inotify.watch(folder) if self._wanted else "events switched off"
         kind = file_system(folder)
         if not why and kind in SILENT:
             # Events of local writers still help; those of others never come.
             why = f"{kind} hides other machines' writes"
         self.mode = f"polling ({why})" if why else "inotify"
 
-    def heard(self) -> tuple[set[str], bool]:
-        """The names since the last call, and whether more were lost than are given."""
-        return self._hints.take()
+    def heard(self) -> tuple[dict[str, float], bool]:
+        """Names since the last call, each with the moment of its last event; whether more were
+        lost than are given."""
+        return self._inotify.take()
 
     def missed(self) -> None:
-        """A finished file was found that nothing had been heard of."""
+        """Say that a finished file was met which no event had told of."""
         self._missed += 1
 
     @property
@@ -78,27 +81,37 @@ class Ears:
         """True where it is time to begin again: they died, or miss what they should hear."""
         if self._clock() < self._next_try:
             return False
-        return (self.trusted and not self._hints.alive) or self._missed > MISSED_LIMIT
+        return (self.trusted and not self._inotify.alive) or self._missed > MISSED_LIMIT
 
     def deafen(self, why: str) -> None:
         """End the threads; `mode` says why nobody listens."""
-        self._hints.stop()
+        self._inotify.stop()
         self.mode = why
 
 
-class Hints:
-    """Collects names from inotify. `ring` is called (from another thread) on each first name."""
+class Inotify:
+    """Collects names of completed files, relative to the folder.
 
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring = ring
+    `ring` is called (from another thread) on each first name.
+    """
+
+    def __init__(
+        self,
+        ring: Callable[[], None],
+        *,
+        recursive: bool = False,
+        clock: Callable[[], float] = uptime_s,
+    ) -> None:
+        self._ring, self._recursive, self._clock = ring, recursive, clock
         self._lock = threading.Lock()
-        self._names: set[str] = set()
+        self._names: dict[str, float] = {}
         self._doubt = False
         self._observer: BaseObserver | None = None
 
     def watch(self, folder: Path) -> str:
         """Begin again on `folder`; "" or one line that says why there are no events."""
         self.stop()
+        self.take()
         try:
             from watchdog.observers.inotify import InotifyObserver
         except Exception as error:
@@ -108,10 +121,11 @@ class Hints:
         try:
             observer = InotifyObserver(generate_full_events=True)
             # A symlinked folder must be watched where it really is.
+            real = os.path.realpath(folder)
             observer.schedule(
-                _Handler(self._take),
-                os.path.realpath(folder),
-                recursive=False,
+                _Handler(real, self._take),
+                real,
+                recursive=self._recursive,
                 event_filter=[FileClosedEvent, FileMovedEvent],
             )
             observer.start()
@@ -133,10 +147,10 @@ class Hints:
             and bool(observer.emitters)
         )
 
-    def take(self) -> tuple[set[str], bool]:
-        """The names since the last call, and whether more were lost than are given."""
+    def take(self) -> tuple[dict[str, float], bool]:
+        """As `FolderEvents.heard`."""
         with self._lock:
-            names, self._names = self._names, set()
+            names, self._names = self._names, {}
             doubt, self._doubt = self._doubt, False
         return names, doubt
 
@@ -147,10 +161,12 @@ class Hints:
             _end(observer)
 
     def _take(self, name: str) -> None:
+        # Stamped here: the loop may be busy with a movement for seconds before it asks.
+        now = self._clock()
         with self._lock:
             first = not self._names
             if len(self._names) < MAX_NAMES:
-                self._names.add(name)
+                self._names[name] = now
             else:
                 self._doubt = True
         if first:
@@ -167,14 +183,14 @@ def _end(observer: BaseObserver) -> None:
 class _Handler(FileSystemEventHandler):
     """An exception out of a handler would end watchdog's dispatcher for good: none gets out."""
 
-    def __init__(self, take: Callable[[str], None]) -> None:
-        self._take = take
+    def __init__(self, root: str, take: Callable[[str], None]) -> None:
+        self._root, self._take = root, take
 
     def dispatch(self, event: FileSystemEvent) -> None:
         try:
             path = event.dest_path if isinstance(event, FileMovedEvent) else event.src_path
             if path and not event.is_directory:
-                self._take(os.path.basename(os.fsdecode(path)))  # noqa: PTH119
+                self._take(os.path.relpath(os.fsdecode(path), self._root))
         except Exception:
             # The listing finds what this lost.
             return

@@ -1,4 +1,4 @@
-"""Files seen in the folder that are not yet pictures in hand: who is quiet enough to be read.
+"""Files of the folder that are not yet pictures in hand: which one is quiet enough to be read.
 
 Owns the bounded table of waiting names. Reads no file, lists no folder, knows the time only as
 an argument (seconds of a monotonic clock).
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sorter.domain import Identity, Picture
+from sorter.domain import Identity
 
 FORGET = 0.9
-"""How much of the longest time that a picture took is still believed after the next one."""
+"""What remains, after each next picture, of the longest time that one took."""
 
 MAX_LISTED = 2_000
 """Names taken from the listing at once; the next listing brings the rest."""
@@ -27,7 +27,8 @@ class Entry:
 
     `since` is when its identity was first seen, `arrived` when its bytes came to be as they are.
     `closed` says that its writer is known to have finished. `broken` says why these very bytes
-    were no picture, "" where they were not tried.
+    were no picture, "" where they were not tried. `sha256` is set where they were read once and
+    are to be found the same a second time.
     """
 
     name: str
@@ -38,11 +39,17 @@ class Entry:
     backlog: bool
     hinted: bool = False
     broken: str = ""
+    sha256: str = ""
     not_before: float = 0.0
 
 
-class Waiting:
-    """The table. All times are seconds on the caller's monotonic clock."""
+class Pending:
+    """The table. All times are seconds on the caller's monotonic clock.
+
+    A file is read after `settle_s` without a change where its writer closed it, `open_settle_s`
+    where no close was heard of. One that is no picture then gets `reject_after_s` without a change
+    to become one, three times as long where it was never closed: writers pause.
+    """
 
     def __init__(
         self, *, settle_s: float, open_settle_s: float, reject_after_s: float, fresh_s: float
@@ -86,20 +93,10 @@ class Waiting:
             old.hinted = old.hinted or entry.hinted
         return True
 
-    def put_back(self, picture: Picture, now: float, why: str) -> None:
-        """`picture` is none as it stands: it waits again, until it changes or for good."""
-        self.note(
-            Entry(
-                name=picture.path.name,
-                identity=picture.identity,
-                since=now,
-                arrived=picture.arrived,
-                closed=True,
-                backlog=picture.backlog,
-                hinted=True,
-                broken=why,
-            )
-        )
+    def put_back(self, entry: Entry, why: str) -> None:
+        """What `entry` holds is no picture as it stands: it waits until it changes, or for good."""
+        entry.broken = why
+        self.note(entry)
 
     def took(self, seconds: float) -> None:
         """Hear how long the last one was in hand."""
@@ -121,22 +118,24 @@ class Waiting:
     def due_at(self, entry: Entry) -> float:
         """When `entry` may be read, if it stays as it is."""
         if entry.broken:
-            wait_s = self._reject_after_s
-        else:
-            wait_s = self._settle_s if entry.closed else self._open_settle_s
+            return entry.since + self._patience_s(entry)
+        wait_s = self._settle_s if entry.closed else self._open_settle_s
         return max(entry.since + wait_s, entry.not_before)
 
     def is_final(self, entry: Entry, now: float) -> bool:
         """True where what is broken now has had its time to grow whole."""
-        return now >= entry.since + self._reject_after_s
+        return now >= entry.since + self._patience_s(entry)
+
+    def _patience_s(self, entry: Entry) -> float:
+        return self._reject_after_s * (1 if entry.closed else 3)
 
     def next_due(self, now: float, *, backlog: bool = True) -> tuple[Entry | None, float]:
         """The entry to read now, if any, and the seconds until the next one might be due.
 
         Fresh ones first, oldest first among them; then the stale ones, oldest first, since for
-        those nothing is lost by waiting. Fresh is what stays so while it is in hand: under a
-        flood the oldest would else grow too old there, every one of them. Without `backlog` what
-        was found at start is passed over.
+        those nothing is lost by waiting. A file counts as fresh if it will still be so after the
+        time that the last pictures took: under a flood every oldest one would otherwise become
+        too old while it is in hand. Without `backlog`, what was found at start is passed over.
         """
         # However long that takes, half of the time is left for those that wait.
         fresh_s = self._fresh_s - min(self._took_s, self._fresh_s / 2)

@@ -5,19 +5,48 @@ Owns one look at a time. Remembers nothing, knows no clock and no model, and nev
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sorter.domain import Identity
-from sorter.files import is_picture_name
+from sorter.files import is_housekeeping, is_picture_name, is_unfinished
 
 MAX_BYTES = 256 * 1024 * 1024
 """More than any camera writes; a larger file is rejected without being read."""
+
+_BLIND = re.compile(
+    rb"BM | II\*\0 | MM\0\* | II\+\0 | MM\0\+"
+    rb"| ....ftyp(avi[fs] | hei[cmsx] | hev[cmsx] | mi[af]1 | msf1)",
+    re.DOTALL | re.VERBOSE,
+)
+"""How BMP, TIFF, AVIF and HEIC begin."""
+
+
+def is_taken(name: str) -> bool:
+    """True where a file called `name`, relative to the watched folder, may be a picture."""
+    *folders, file = Path(name).parts
+    return is_picture_name(file) and not is_unfinished(file) and all(map(is_entered, folders))
+
+
+def is_entered(folder: str) -> bool:
+    """True where a sub-folder called `folder` may hold a user's pictures."""
+    return not folder.startswith(".") and not is_housekeeping(folder)
+
+
+def shows_its_end(data: bytes) -> bool:
+    """False for pictures whose bytes cannot tell whether the last of them were written.
+
+    JPEG, PNG, GIF and WebP end in a mark or are checked piece by piece. A BMP, a TIFF, an AVIF or a
+    HEIC of full length may still hold zeros where its writer has not been yet.
+    """
+    return _BLIND.match(data) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +71,34 @@ def look(path: Path) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def listing(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """(name, state) of each regular file, in no order. OSError where the folder has none to give.
+def listing(
+    folder: Path,
+    *,
+    recursive: bool = False,
+    other: Callable[[os.DirEntry[str]], None] | None = None,
+) -> Iterator[tuple[str, os.stat_result]]:
+    """(name, state) of each file that may be a picture, in no order; names relative to `folder`.
 
-    A file that cannot be looked at now is left out; the next listing tries again.
+    OSError where the folder has none to give. A file that cannot be looked at now is left out; the
+    next listing tries again. `other` hears of every entry that is not taken.
     """
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not is_picture_name(entry.name):
-                continue
-            try:
-                status = look(folder / entry.name)
-            except OSError:
-                continue
-            if status is not None:
-                yield entry.name, status
+            name = entry.name
+            if is_picture_name(name) and not is_unfinished(name):
+                try:
+                    status = look(folder / name)
+                except OSError:
+                    continue
+                if status is not None:
+                    yield name, status
+            elif recursive and is_entered(name) and entry.is_dir(follow_symlinks=False):
+                # A sub-folder that vanishes or is closed to us ends nothing.
+                with contextlib.suppress(OSError):
+                    for below, status in listing(folder / name, recursive=True, other=other):
+                        yield os.path.join(name, below), status  # noqa: PTH118
+            elif other is not None:
+                other(entry)
 
 
 def read_whole(path: Path, *, max_bytes: int = MAX_BYTES) -> Whole | None:

@@ -2,6 +2,13 @@
 
 Owns the looking: the listing is the truth, events are a hint that makes it quick. Decodes nothing,
 records nothing, never writes. Heals a folder that went away, came back or became another one.
+
+When did a picture arrive? Its stamps are its writer's or a server's word, and a clock may be set,
+so they decide nothing alone. The station's own clock (of the boot: it goes on in suspend and is
+never set) bounds the moment from both sides: not before the last listing that did not show the
+file, not after the event or the listing that first did. Within those bounds, some seconds at most,
+the ctime may say when. Where they lie further apart than a picture stays fresh, it arrived at the
+earlier one. What such a picture may have been before that is `backlog`'s question.
 """
 
 from __future__ import annotations
@@ -13,12 +20,20 @@ from pathlib import Path
 
 from sorter.domain import Identity, Picture
 from sorter.errors import FolderError
-from sorter.files import is_picture_name
 from sorter.host.clock import uptime_s
 from sorter.host.mounts import place_of
-from sorter.station.intake.events import Ears
-from sorter.station.intake.pending import Entry, Waiting
-from sorter.station.intake.reading import listing, look, read_whole
+from sorter.station.intake.backlog import Backlog
+from sorter.station.intake.events import FolderEvents
+from sorter.station.intake.overlooked import Overlooked
+from sorter.station.intake.pending import Entry, Pending
+from sorter.station.intake.reading import (
+    Whole,
+    is_taken,
+    listing,
+    look,
+    read_whole,
+    shows_its_end,
+)
 from sorter.station.wakeup import Bell
 
 RESCAN_S = 2.0
@@ -30,8 +45,14 @@ POLL_S = 0.5
 OPEN_SETTLE_S = 1.0
 """Quiet window of a file whose writer was never seen to close it."""
 
-REJECT_AFTER_S = 10.0
-"""A file that is no picture and does not change for so long stays none."""
+BLIND_SETTLE_S = 1.0
+"""Between two readings that must agree, of a format that cannot show that it is whole."""
+
+BLIND_OPEN_SETTLE_S = 10.0
+"""Likewise where events work and its writer was never seen to close it."""
+
+REJECT_AFTER_S = 20.0
+"""A closed file that is no picture and does not change for so long stays none."""
 
 LOOK_S = 1.0
 """Between two looks at whether the folder is still the same one and the events still come."""
@@ -39,13 +60,16 @@ LOOK_S = 1.0
 LISTING_SHARE = 0.2
 """Of the time, at most, that goes into listing a folder that has grown huge."""
 
+CLOCK_STEP_S = 0.5
+"""By more than this the wall clock does not drift between two listings: it was set."""
+
 
 class Watcher:
-    """Watches one folder, not its sub-folders. Not thread-safe: one loop drives it.
+    """Watches one folder, its sub-folders only if `recursive`. Not thread-safe: one loop drives it.
 
-    `recorded(path, identity)` says that the journal knows this very file. `fresh_s` only orders
-    the work. `clock` is monotonic, `wall` is Unix time; both in seconds. While `hold_backlog` is
-    set, what was found at start waits.
+    `recorded(path, identity)` says that the journal knows this very file. What arrived longer than
+    `fresh_s` ago is handed over last. `clock` is that of the boot, `wall` is Unix time; both in
+    seconds. While `hold_backlog` is set, what was found at start waits.
     """
 
     def __init__(
@@ -53,6 +77,7 @@ class Watcher:
         folder: Path,
         *,
         recorded: Callable[[Path, Identity], bool],
+        recursive: bool = False,
         settle_s: float = 0.3,
         rescan_s: float = RESCAN_S,
         reject_after_s: float = REJECT_AFTER_S,
@@ -64,24 +89,34 @@ class Watcher:
     ) -> None:
         self._folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as named.
         self._recorded = recorded
+        self._recursive = recursive
         self._rescan_s = rescan_s
+        self._fresh_s = fresh_s
         self._bell = bell or Bell()
         self._own_bell = bell is None
         self._clock, self._wall = clock, wall
-        self._ears = Ears(self._bell.ring, wanted=events, clock=clock)
-        self._waiting = Waiting(
+        self._events = FolderEvents(
+            self._bell.ring, wanted=events, recursive=recursive, clock=clock
+        )
+        self._pending = Pending(
             settle_s=settle_s,
             open_settle_s=OPEN_SETTLE_S,
             reject_after_s=reject_after_s,
             fresh_s=fresh_s,
         )
+        self._backlog = Backlog(self._folder, clock=clock)
+        self._overlooked = Overlooked(recursive=recursive)
+        self._in_hand: Entry | None = None
         self._known: set[int] = set()
+        self._arrivals: dict[int, float] = {}
+        """When each file that was not read yet arrived, by `Identity.bytes_key`."""
         self._place: tuple[int, int] | None = None
         self._listed: float | None = None
+        """When the last listing began that showed everything."""
+        self._wall_offset_s = 0.0
+        self._more = False
         self._next_listing = 0.0
         self._next_look = 0.0
-        self._first = True
-        self._begun = clock()
         self.problem = ""
         self.listings = 0
         self.hold_backlog = False
@@ -94,7 +129,7 @@ class Watcher:
     @property
     def mode(self) -> str:
         """How the folder is watched, in words for an operator."""
-        return self._ears.mode
+        return self._events.mode
 
     def begin(self) -> None:
         """List the folder for the first time: what it holds now is backlog.
@@ -113,8 +148,8 @@ class Watcher:
 
     @property
     def pending(self) -> int:
-        """Files seen and not yet handed over."""
-        return len(self._waiting)
+        """Files that wait to be handed over."""
+        return len(self._pending)
 
     def pictures(self, idle_s: float = 0.5) -> Iterator[Picture | None]:
         """Settled pictures as they come; None at least every `idle_s` seconds of waiting.
@@ -126,15 +161,15 @@ class Watcher:
             self._hear(now)
             if now >= self._next_listing:
                 self._list(now)
-            entry, wait_s = self._waiting.next_due(self._clock(), backlog=not self.hold_backlog)
+            entry, wait_s = self._pending.next_due(self._clock(), backlog=not self.hold_backlog)
             if entry is not None:
                 began = self._clock()
                 picture = self._read(entry)
                 if picture is not None:
                     yield picture
-                    self._waiting.took(self._clock() - began)
+                    self._pending.took(self._clock() - began)
                 continue
-            if self._waiting.roomy and self._listed is None and not self.problem:
+            if self._pending.roomy and self._more and not self.problem:
                 # The last listing had more than the table could hold: fetch the rest now.
                 self._list(self._clock())
                 continue
@@ -142,94 +177,129 @@ class Watcher:
             yield None
 
     def later(self, picture: Picture, why: str) -> None:
-        """Say that `picture` is no picture as it stands: look again when it changes, or finally."""
-        self._known.discard(picture.identity.key(picture.path.name))
-        self._waiting.put_back(picture, self._clock(), why)
+        """Say that `picture`, just given, is none as it stands: look again when it changes.
+
+        It is given once more, as final, where it does not change for long enough.
+        """
+        entry = self._in_hand
+        assert entry is not None and self._folder / entry.name == picture.path
+        self._known.discard(entry.identity.key(entry.name))
+        self._arrivals[entry.identity.bytes_key()] = entry.arrived
+        self._pending.put_back(entry, why)
 
     def close(self) -> None:
         """End the event threads."""
-        self._ears.deafen("ended")
+        self._events.deafen("ended")
         if self._own_bell:
             self._bell.close()
 
     def _hear(self, now: float) -> None:
-        names, doubt = self._ears.heard()
-        for name in names:
-            if not is_picture_name(name):
+        names, doubt = self._events.heard()
+        if (names or now >= self._next_look) and self._place is not None:
+            self._next_look = now + min(LOOK_S, self._rescan_s)
+            if place_of(self._folder) != self._place:
+                # What was heard belongs to the folder that was here before.
+                self._next_listing = now
+                return
+            if self._events.failing:
+                self._events.listen(self._folder)
+                doubt = True
+        for name, heard in names.items():
+            if not is_taken(name):
                 continue
             try:
                 status = look(self._folder / name)
             except OSError:
                 continue
             if status is not None:
-                self._note(name, status, now, hinted=True)
+                self._note(name, status, now, heard=heard)
         if doubt:
             self._next_listing = now
-        if self._place is not None and now >= self._next_look:
-            self._next_look = now + min(LOOK_S, self._rescan_s)
-            if place_of(self._folder) != self._place:
-                self._next_listing = now
-            elif self._ears.failing:
-                self._ears.listen(self._folder)
-                self._next_listing = now
 
     def _list(self, now: float) -> None:
         place = place_of(self._folder)
-        if place != self._place:
-            # Another folder, or none: what was seen before says nothing about its files' age.
-            self._listed = None
-            self._waiting.clear()
+        strange = place != self._place
+        if strange:
+            self._pending.clear()
             if place is not None:
                 self._place = place
-                self._ears.listen(self._folder)
-        seen: set[int] = set()
+                self._events.listen(self._folder)
+        known: set[int] = set()
+        arrivals: set[int] = set()
         names: list[str] = []
         complete = True
+        self._overlooked.begin(now)
         try:
-            for name, status in listing(self._folder):
+            for name, status in listing(
+                self._folder, recursive=self._recursive, other=self._overlooked
+            ):
+                identity = Identity.of(status)
                 names.append(name)
-                seen.add(Identity.of(status).key(name))
-                complete &= self._note(name, status, now, hinted=False)
+                known.add(identity.key(name))
+                arrivals.add(identity.bytes_key())
+                if strange and not self._is_surely_new(identity, now):
+                    self._backlog.add(name, identity)
+                complete &= self._note(name, status, now)
         except OSError as error:
             self._lose(error, now)
             return
         self.problem = ""
         self.listings += 1
-        self._known &= seen
-        self._waiting.keep_only(names)
-        self._listed = now if complete else None
-        self._first = self._first and not complete
-        pause_s = self._rescan_s if self._ears.trusted else min(POLL_S, self._rescan_s)
+        self._known &= known
+        for gone in self._arrivals.keys() - arrivals:
+            del self._arrivals[gone]
+        self._pending.keep_only(names)
+        self._listed = now
+        self._wall_offset_s = self._wall() - self._clock()
+        self._more = not complete
+        pause_s = self._rescan_s if self._events.trusted else min(POLL_S, self._rescan_s)
         done = self._clock()
         self._next_listing = done + max(pause_s, (done - now) / LISTING_SHARE)
+
+    def _is_surely_new(self, identity: Identity, now: float) -> bool:
+        """Whether a file in a folder that was not here before arrived since we last looked.
+
+        Somebody else may have filled it. So the folder was away for less than a picture stays
+        fresh, the wall clock was not set meanwhile, and the file's stamp lies in between.
+        """
+        if self._listed is None or now - self._listed > self._fresh_s:
+            return False
+        wall = self._wall()
+        if abs(wall - self._clock() - self._wall_offset_s) > CLOCK_STEP_S:
+            return False
+        # The kernel's stamps lag by a tick.
+        return now - self._listed + CLOCK_STEP_S / 10 >= wall - identity.ctime_ns / 1e9 >= -0.1
 
     def _lose(self, error: OSError, now: float) -> None:
         self.problem = f"{self._folder}: {error.strerror or error}"
         self._place = None
-        self._listed = None
-        self._waiting.clear()
-        self._ears.deafen("folder missing")
+        self._pending.clear()
+        self._events.deafen("folder missing")
         self._next_listing = now + POLL_S
 
-    def _note(self, name: str, status: os.stat_result, now: float, *, hinted: bool) -> bool:
-        """Take one file in; False where there was no room for it."""
+    def _note(
+        self, name: str, status: os.stat_result, now: float, *, heard: float | None = None
+    ) -> bool:
+        """Take one file in, `heard` of by an event or listed; False where there was no room."""
         identity = Identity.of(status)
         key = identity.key(name)
         if key in self._known:
             return True
-        waiting = self._waiting.get(name)
-        if waiting is None and self._waiting.is_full(hinted=hinted):
+        arrived = self._arrivals.get(identity.bytes_key())
+        if arrived is None:
+            arrived = self._arrived(identity, now, heard)
+            self._arrivals[identity.bytes_key()] = arrived
+        hinted = heard is not None
+        waiting = self._pending.get(name)
+        if waiting is None and self._pending.is_full(hinted=hinted):
             return False  # Before the journal is asked: with 20,000 files that takes a second.
         if waiting is None or waiting.identity != identity:
             if self._recorded(self._folder / name, identity):
-                self._known.add(key)
-                self._waiting.drop(name)
+                self._taken(name, identity)
                 return True
         elif not hinted:
             return True
-        arrived = self._arrived(status, now)
-        old = self._first and not hinted and (self.listings == 0 or arrived <= self._begun)
-        return self._waiting.note(
+        return self._pending.note(
             Entry(
                 name=name,
                 identity=identity,
@@ -237,40 +307,36 @@ class Watcher:
                 arrived=arrived,
                 # A second name of a whole file: nobody will ever close it.
                 closed=hinted or status.st_nlink > 1,
-                backlog=old,
+                backlog=self._backlog.has(name, identity),
                 hinted=hinted,
             )
         )
 
-    def _arrived(self, status: os.stat_result, now: float) -> float:
-        """When the file became what it is, on the monotonic clock.
+    def _arrived(self, identity: Identity, now: float, heard: float | None) -> float:
+        """When a file that is met for the first time arrived; the module says how that is told."""
+        age_s = max(0.0, self._wall() - identity.ctime_ns / 1e9)
+        if self._listed is None:
+            return now - age_s  # Backlog; only the order of work and the record's time go by it.
+        latest = now if heard is None else heard
+        if heard is None and latest - self._listed > self._fresh_s:
+            return self._listed
+        return min(max(now - age_s, self._listed), latest)
 
-        Its ctime (the last write, rename or link), but not in the future and not before the last
-        listing that did not show it: so neither a server's clock nor a step of ours can make a
-        new picture old or an old one new.
-        """
-        age_s = max(0.0, self._wall() - status.st_ctime_ns / 1e9)
-        if self._listed is not None:
-            age_s = min(age_s, now - self._listed)
-        return now - age_s
+    def _taken(self, name: str, identity: Identity) -> None:
+        """These bytes have their record, or will have it next."""
+        self._pending.drop(name)
+        self._known.add(identity.key(name))
+        self._arrivals.pop(identity.bytes_key(), None)
+        self._backlog.forget(name, identity)
 
     def _read(self, entry: Entry) -> Picture | None:
-        path = self._folder / entry.name
         now = self._clock()
-        final = self._waiting.is_final(entry, now)
-        unreadable = ""
-        whole = None
+        final = self._pending.is_final(entry, now)
+        whole: Whole | None = None
         try:
-            status = look(path)
-            if status is None:
-                self._waiting.drop(entry.name)
+            whole = self._settled(entry, now)
+            if whole is None:
                 return None
-            if Identity.of(status) != entry.identity:
-                # Still growing. Its closing, if there was one, belonged to what it was before.
-                self._waiting.drop(entry.name)
-                self._note(entry.name, status, now, hinted=False)
-                return None
-            whole = read_whole(path)
         except OverflowError as error:
             unreadable = f"too large: {error}"
         except OSError as error:
@@ -278,21 +344,58 @@ class Watcher:
             if not final:
                 entry.broken = unreadable
                 return None
-        if whole is None and not unreadable:
-            entry.not_before = now + 0.1
+        else:
+            unreadable = ""
+        backlog = entry.backlog
+        if whole is not None:
+            backlog |= self._backlog.claims(entry.name, entry.identity, whole.data)
+        if backlog and not entry.backlog and self.hold_backlog:
+            entry.backlog = True
+            self._backlog.add(entry.name, entry.identity)
             return None
-        if not (entry.hinted or entry.closed or entry.backlog):
-            self._ears.missed()
-        self._waiting.drop(entry.name)
-        self._known.add(entry.identity.key(entry.name))
+        if not (entry.hinted or entry.closed or backlog):
+            self._events.missed()
+        entry.backlog = backlog
+        self._in_hand = entry
+        if unreadable:
+            # Its bytes stay unknown, so its age and what it may be are kept in mind.
+            self._pending.drop(entry.name)
+            self._known.add(entry.identity.key(entry.name))
+        else:
+            self._taken(entry.name, entry.identity)
         return Picture(
-            path=path,
+            path=self._folder / entry.name,
             data=whole.data if whole else b"",
             sha256=whole.sha256 if whole else "",
             identity=entry.identity,
             arrived=entry.arrived,
             arrived_at=self._wall() - (self._clock() - entry.arrived),
-            backlog=entry.backlog,
+            backlog=backlog,
             final=final or bool(unreadable),
             unreadable=unreadable,
         )
+
+    def _settled(self, entry: Entry, now: float) -> Whole | None:
+        """The bytes, if they held still long enough; None where they are to be read later.
+
+        Raises as `read_whole`.
+        """
+        path = self._folder / entry.name
+        status = look(path)
+        if status is None:
+            self._pending.drop(entry.name)
+            return None
+        if Identity.of(status) != entry.identity:
+            # Still growing. Its closing, if there was one, belonged to what it was before.
+            self._pending.drop(entry.name)
+            self._note(entry.name, status, now)
+            return None
+        whole = read_whole(path)
+        if whole is None:
+            entry.not_before = now + 0.1
+        elif entry.sha256 != whole.sha256 and not shows_its_end(whole.data):
+            entry.sha256 = whole.sha256
+            waits_for_close = self._events.trusted and not entry.closed
+            entry.not_before = now + (BLIND_OPEN_SETTLE_S if waits_for_close else BLIND_SETTLE_S)
+            return None
+        return whole

@@ -142,17 +142,22 @@ class Journal:
     def recorded(self, path: Path, identity: Identity) -> bool:
         """True where the journal has this very file: the same path and the same identity.
 
-        Where the disk does not answer the file counts as new: `same` finds its bytes again.
+        One whose bytes could not be read is known by all but its ctime: mended rights are no new
+        picture. Where the disk does not answer the file counts as new: `same` finds its bytes.
         """
         try:
             rows = self._fetch(
-                "SELECT identity FROM items WHERE path = ? ORDER BY n DESC LIMIT ?",
+                "SELECT identity, sha256 FROM items WHERE path = ? ORDER BY n DESC LIMIT ?",
                 (stored(path), NEWEST_SAME_NAME),
             )
         except JournalStuckError:
             return False
         wanted = identity_cell(identity)
-        return any(found == wanted for (found,) in rows)
+        without_ctime = wanted.rpartition(":")[0]
+        return any(
+            found == wanted or (not sha256 and str(found).rpartition(":")[0] == without_ctime)
+            for found, sha256 in rows
+        )
 
     @_patient
     def same(self, path: Path, sha256: str) -> int | None:
@@ -166,10 +171,13 @@ class Journal:
 
     @_patient
     def twin(self, sha256: str) -> int | None:
-        """The number of the first record of these bytes under any path, broken ones left aside."""
+        """The number of the first record of these bytes under any path, broken ones left aside.
+
+        A picture that joined a burst is DUPLICATE and the only record of its bytes.
+        """
         rows = self._fetch(
-            "SELECT n FROM items WHERE sha256 = ? AND state NOT IN (?, ?) ORDER BY n LIMIT 1",
-            (sha256, ItemState.REJECTED, ItemState.DUPLICATE),
+            "SELECT n FROM items WHERE sha256 = ? AND state != ? ORDER BY n LIMIT 1",
+            (sha256, ItemState.REJECTED),
         )
         return int(rows[0][0]) if rows else None
 
