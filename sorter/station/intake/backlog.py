@@ -29,7 +29,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sorter.station.intake.reading import Identity
+from sorter.station.intake.reading import Identity, read_all
 
 PAGE_BYTES = 4096
 """Read from the middle of a file to tell it from another of its length."""
@@ -85,14 +85,19 @@ class Backlog:
         at = _middle_at(len(data))
         page = _digest(data[at : at + PAGE_BYTES])
         until = self._clock() + PATIENCE_S
+        gone: list[tuple[bool, str]] = []
         for old_name, old in of_length.items():
             if self._clock() > until or self._has(old_name, old, data, page):
                 return True
-            moved = old.inode == identity.inode or old.mtime_ns == identity.mtime_ns
-            if moved and not self._is_there(old_name, old, identity.size):
-                self.forget(old_name, identity)
-                return True
-        return False
+            same_inode = old.inode == identity.inode
+            if (same_inode or old.mtime_ns == identity.mtime_ns) and not self._is_there(
+                old_name, old, identity.size
+            ):
+                gone.append((same_inode, old_name))
+        if not gone:
+            return False
+        self.forget(max(gone)[1], identity)
+        return True
 
     def _is_there(self, name: str, old: _Unread, size: int) -> bool:
         try:
@@ -110,14 +115,18 @@ class Backlog:
             handle = os.open(self._folder / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return False
-        with open(handle, "rb") as stream:  # noqa: PTH123
+        try:
             status = os.fstat(handle)
             if status.st_size != len(data) or not stat.S_ISREG(status.st_mode):
                 return False
             found = _digest(os.pread(handle, PAGE_BYTES, _middle_at(len(data))))
             if (status.st_ino, status.st_mtime_ns) == (old.inode, old.mtime_ns):
                 old.page = found
-            return found == page and stream.read(len(data) + 1) == data
+            return found == page and read_all(handle, len(data)) == data
+        except OSError:
+            return False
+        finally:
+            os.close(handle)
 
 
 def _middle_at(size: int) -> int:

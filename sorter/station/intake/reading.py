@@ -112,16 +112,18 @@ def read_whole(path: Path, *, max_bytes: int = MAX_BYTES) -> Whole | None:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    with open(handle, "rb", buffering=0) as file:  # noqa: PTH123
+    try:
         before = os.fstat(handle)
         if not stat.S_ISREG(before.st_mode):
             return None
         if before.st_size > max_bytes:
             raise OverflowError(f"{before.st_size} bytes, more than {max_bytes}")
-        data = _read(file.fileno(), before.st_size)
+        data = read_all(handle, before.st_size)
         if len(data) != before.st_size or not _same_again(handle, data):
             return None
         after = os.fstat(handle)
+    finally:
+        os.close(handle)
     identity = Identity.of(before)
     if Identity.of(after) != identity:
         return None
@@ -131,7 +133,7 @@ def read_whole(path: Path, *, max_bytes: int = MAX_BYTES) -> Whole | None:
     return Whole(data, hashlib.sha256(data).hexdigest(), identity)
 
 
-def _read(handle: int, size: int) -> bytes:
+def read_all(handle: int, size: int) -> bytes:
     """Read `size` bytes and try for one more, so that growth shows as a longer result."""
     pieces, left = [], size + 1
     while left > 0:
