@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from sorter.domain import Identity
 from sorter.station.intake.backlog import Backlog
-from sorter.station.intake.reading import Identity, is_taken, listing, look, read_whole
+from sorter.station.intake.reading import is_taken, listing, look, read_whole
 from tests.support.disguises import DISGUISES
 
 

@@ -6,8 +6,8 @@ import threading
 import time
 from pathlib import Path
 
-from sorter.station.intake.pending import MAX_HINTED, MAX_LISTED, Entry, Pending
 from sorter.domain import Identity
+from sorter.station.intake.pending import MAX_HINTED, MAX_LISTED, Entry, Pending
 from sorter.station.intake.watcher import Watcher
 
 

@@ -29,7 +29,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sorter.station.intake.reading import Identity, read_all
+from sorter.domain import Identity
+from sorter.station.intake.reading import read_all
 
 PAGE_BYTES = 4096
 """Read from the middle of a file to tell it from another of its length."""
