@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.support.booted import boot
+from tests.support.processes import ROOT, with_sorter
 
-ROOT = Path(__file__).parents[2]
 PATHS = ROOT / "tests" / "paths"
 
 
@@ -25,16 +24,6 @@ def _run(script: str, *words: Path, env: Mapping[str, str]) -> subprocess.Comple
 def _rows(file: Path) -> list[dict[str, str]]:
     with file.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
-
-
-def _with_sorter(folder: Path) -> dict[str, str]:
-    """An environment whose `sorter` is this checkout's, with this Python."""
-    folder.mkdir()
-    command = folder / "sorter"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sorter "$@"\n', encoding="utf-8")
-    command.chmod(0o755)
-    search = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": search, "PYTHONPATH": str(ROOT)}
 
 
 def test_from_a_clean_machine_to_a_sorted_folder(tmp_path: Path) -> None:
@@ -68,7 +57,7 @@ def test_from_a_box_with_a_simulated_device_to_a_running_unit(tmp_path: Path) ->
 @pytest.mark.timeout(900)  # a minute on two free cores
 def test_from_corrected_pictures_to_refreshed_weights(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the training extra is not installed")
-    done = _run("refresh.sh", tmp_path / "work", env=_with_sorter(tmp_path / "bin"))
+    done = _run("refresh.sh", tmp_path / "work", env=with_sorter(tmp_path / "bin"))
     assert done.returncode == 0, done.stderr[-2000:]
     rows = _rows(tmp_path / "work" / "out.csv")
     assert len(rows) == 20

@@ -7,8 +7,8 @@ cd "$(dirname "$0")/../.."
 work=${1:?name a folder to work in}
 ten=00_00,00_02,00_03,00_06,00_07,01_00,01_01,02_00,02_01,03_00
 
-python3 -m sorter.samples "$work/data" --per-class 6 --seed 1
-python3 -m sorter.samples "$work/corrected" --per-class 2 --seed 2 --classes "$ten"
+python3 -m train.drawn "$work/data" --per-class 6 --seed 1
+python3 -m train.drawn "$work/corrected" --per-class 2 --seed 2 --classes "$ten"
 sorter train "$work/data" --extra "$work/corrected" --init weights/mobilenet_v2/checkpoint.pt \
   --stage head --no-int8 --out "$work/run" --cache "$work/cache"
 sorter evaluate "$work/data" --model "$work/run/bundle" --precision fp16

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import termios
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from tests.support.processes import SORTER
@@ -26,14 +27,20 @@ _CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """`sorter WORDS` on a pty of `lines` by `columns`; killed at the end, if it still runs."""
+    """`sorter WORDS` (or another program) on a pty; killed at the end, if it still runs."""
 
-    def __init__(self, *words: str, lines: int = 24, columns: int = 100) -> None:
+    def __init__(
+        self,
+        *words: str,
+        lines: int = 24,
+        columns: int = 100,
+        program: Sequence[str] = SORTER,
+    ) -> None:
         self._master, slave = pty.openpty()
         self.resize(lines, columns)
         kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
         self.process = subprocess.Popen(
-            [*SORTER, *words],
+            [*program, *words],
             stdin=slave,
             stdout=slave,
             stderr=slave,
