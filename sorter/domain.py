@@ -27,6 +27,7 @@ class Reason(StrEnum):
 
     NONE = ""
     LOW_CONFIDENCE = "low_confidence"
+    RISK = "risk"
     UNKNOWN_OBJECT = "unknown_object"
 
 
@@ -35,6 +36,8 @@ class Bin:
     """One compartment of the machine.
 
     `number` is the position on the wire, 1-based; `code` is the two digits of the data set.
+    `risk` is what one of its items costs in another bin, beside 1 for any other mistake: a matter
+    of policy, so two bins that differ in it alone are equal.
     """
 
     key: str
@@ -42,6 +45,7 @@ class Bin:
     code: str
     name: str
     name_zh: str
+    risk: float = field(default=1.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ MAX_CATEGORIES = 10_000
 
 MAX_BYTES = 16 * 1024 * 1024
 
+MAX_RISK = 1000
+
 MAX_BINS = 99
 """The wire carries a bin as a small decimal number."""
 
@@ -76,6 +78,7 @@ def taxonomy_from_dict(document: dict[str, Any], *, source: str) -> Taxonomy:
             code=_text(row, "code", f"{source}: bins[{i}]", default=f"{i:02d}"),
             name=_text(row, "name", f"{source}: bins[{i}]"),
             name_zh=_text(row, "name_zh", f"{source}: bins[{i}]", default=str(row.get("name"))),
+            risk=_risk(row, f"{source}: bins[{i}]"),
         )
         for i, row in enumerate(bin_rows)
     )
@@ -112,6 +115,7 @@ def taxonomy_to_dict(taxonomy: Taxonomy) -> dict[str, Any]:
         "name": taxonomy.name,
         "bins": [
             {"key": b.key, "code": b.code, "name": b.name, "name_zh": b.name_zh}
+            | ({"risk": b.risk} if b.risk != 1.0 else {})
             for b in taxonomy.bins
         ],
         "items": [
@@ -137,6 +141,13 @@ def _text(row: dict[str, Any], key: str, where: str, *, default: str | None = No
     if any(ord(c) < 0x20 or c == "\x7f" for c in value):
         raise TaxonomyError(f"{where}: {key!r} holds a control character")
     return value.strip()
+
+
+def _risk(row: dict[str, Any], where: str) -> float:
+    value = row.get("risk", 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MAX_RISK:
+        raise TaxonomyError(f"{where}: 'risk' is {value!r}; give a number from 1 to {MAX_RISK}")
+    return float(value)
 
 
 def _refuse_repeats(values: list[str], what: str, source: str) -> None:

@@ -131,6 +131,7 @@ class Config:
     folds: int = 0
     folds_run: int = 0
     leave_one_source_out: bool = False
+    families: str = ""  # sources that share photographs, held out together: "a=b=c d=e"
     wrong_bin_rate: float = 0.005
     known_lost: float = 0.05
     min_threshold: float = 0.5

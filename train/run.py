@@ -144,18 +144,19 @@ class _Run:
 
         labels = corpus.labels
         if out_of_fold is not None:
+            sites = [folds.site(corpus.examples[i]) for i in out_of_fold.rows]
             calibration = calibrate(
-                out_of_fold.int8, labels[out_of_fold.rows], self.taxonomy, config
+                out_of_fold.int8, labels[out_of_fold.rows], self.taxonomy, config, sites=sites
             )
         elif paths.oof is not None:
-            stored, truth = figures.read_scores(paths.oof, classes)
+            stored, truth, sites = figures.read_scores(paths.oof, classes)
             if stored.shape[1] != network.outputs:
                 raise DataError(
                     f"{paths.oof}: {stored.shape[1]} scores a picture, and this network gives "
                     f"{network.outputs}; name the oof.npz of a run with the same memory_weight and "
                     "with --unknown as here"
                 )
-            calibration = calibrate(stored, truth, self.taxonomy, config)
+            calibration = calibrate(stored, truth, self.taxonomy, config, sites=sites)
         else:
             say(
                 "warning: temperature and thresholds come from the validation split, which may "

@@ -31,6 +31,7 @@ _WORDS = {
         "wrong label": "Right bin, wrong label",
         "unknown": "unknown",
         Reason.LOW_CONFIDENCE: "low confidence",
+        Reason.RISK: "may be hazardous",
         Reason.UNKNOWN_OBJECT: "unknown object",
     },
     "zh": {
@@ -59,6 +60,7 @@ _WORDS = {
         "wrong label": "垃圾桶正确，类别错误",
         "unknown": "未知",
         Reason.LOW_CONFIDENCE: "置信度低",
+        Reason.RISK: "可能有害",
         Reason.UNKNOWN_OBJECT: "未知物品",
     },
 }

@@ -16,9 +16,10 @@ from sorter.errors import UsageError
 def decide(prediction: Prediction, taxonomy: Taxonomy, policy: Policy) -> Decision:
     """The bin with the largest summed probability, and the likeliest class inside it.
 
-    `sorted` where the bin's sum reaches its threshold and the out-of-distribution score does not
-    pass `policy.unknown_threshold`; `unsure` otherwise, the unknown object first where both hold.
-    Equal scores go to the earlier bin or class.
+    `sorted` where the bin's sum, less what the other bins' risk adds to a mistake, reaches its
+    threshold and the out-of-distribution score does not pass `policy.unknown_threshold`; `unsure`
+    otherwise, the unknown object first where both hold. Equal scores go to the earlier bin or
+    class.
 
     Raises ValueError where the lengths of probabilities, classes, bins and thresholds differ.
     """
@@ -42,6 +43,8 @@ def decide(prediction: Prediction, taxonomy: Taxonomy, policy: Policy) -> Decisi
         reason = Reason.UNKNOWN_OBJECT
     elif not bin_score >= policy.bin_thresholds[winner]:
         reason = Reason.LOW_CONFIDENCE
+    elif not bin_score - _extra_risk(sums, taxonomy, winner) >= policy.bin_thresholds[winner]:
+        reason = Reason.RISK
     best = heapq.nsmallest(policy.top, range(len(scores)), key=lambda i: (-scores[i], i))
     return Decision(
         status=Status.SORTED if reason is Reason.NONE else Status.UNSURE,
@@ -53,6 +56,12 @@ def decide(prediction: Prediction, taxonomy: Taxonomy, policy: Policy) -> Decisi
         unknown=prediction.unknown,
         top=tuple((taxonomy.categories[i], scores[i]) for i in best),
     )
+
+
+def _extra_risk(sums: Sequence[float], taxonomy: Taxonomy, winner: int) -> float:
+    """The expected cost of this bin beyond 1 per mistake: 0 where every bin's risk is 1."""
+    others = (i for i in range(len(sums)) if i != winner)
+    return sum(sums[i] * (taxonomy.bins[i].risk - 1.0) for i in others)
 
 
 def average(predictions: Sequence[Prediction]) -> Prediction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from train.judge.calibrate import (  # noqa: E402
     calibrated,
     fit_temperature,
     from_json,
+    site_weights,
     softmax,
     to_json,
     unknown_score,
@@ -75,6 +77,38 @@ def test_thresholds_keep_the_wrong_bin_rate(tmp_path: Path) -> None:
         assert (bin_of[labels[chosen]] != b).mean() <= 0.051
         lower = (placed == b) & (score >= limits[b] - 0.03)
         assert (bin_of[labels[lower]] != b).mean() > 0.04, "no stricter than it must be"
+
+
+def test_a_risky_bin_costs_more_and_every_site_counts_the_same(tmp_path: Path) -> None:
+    taxonomy = read_taxonomy(write_taxonomy(tmp_path))
+    risky = replace(taxonomy, bins=(taxonomy.bins[0], replace(taxonomy.bins[1], risk=5.0)))
+    scores, labels = made_up(6000, 1.0)
+    config, everyone = make_config({"wrong_bin_rate": 0.05}), np.ones(6000, bool)
+    probabilities = softmax(scores)
+    plain = bin_thresholds(probabilities, labels, everyone, taxonomy, config)
+    strict = bin_thresholds(probabilities, labels, everyone, risky, config)
+    # What must be surer is a decision for the bin without risk, of things that may be risky.
+    in_bins = np.stack([probabilities[:, 0], probabilities[:, 1:].sum(1)], 1)
+
+    def wrong(limit: float, score: np.ndarray) -> float:
+        chosen = (in_bins[:, 0] > 0.5) & (score >= limit)
+        return float((labels[chosen] != 0).mean())
+
+    assert (
+        wrong(strict[0], in_bins[:, 0] - 4 * in_bins[:, 1])
+        <= 0.011
+        < wrong(plain[0], in_bins[:, 0])
+    )
+
+    # A large site of easy pictures does not hide a small one whose answers mean nothing.
+    hard = labels.copy()
+    hard[:200] = np.random.default_rng(2).integers(0, 3, 200)
+    sites = ["hard"] * 200 + ["easy"] * 5800
+    rates = bin_thresholds(probabilities, hard, everyone, taxonomy, config)
+    by_site = bin_thresholds(
+        probabilities, hard, everyone, taxonomy, config, weight=site_weights(sites)
+    )
+    assert by_site[0] > rates[0] + 0.02
 
 
 def test_unknown_score_tells_strange_from_known(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_all_folds(tmp_path: Path) -> None:
     assert found["photographs"]["label_accuracy"] == pytest.approx(2 / 3, abs=1e-5)
     assert found["photographs"]["unknown"] == {"n": 2, "auroc": 0.75, "unsure": 0.5}
     assert found["sources"]["n"] == 2
-    assert found["sources"]["label_accuracy_mean_of_sources"] == 0.5
+    assert found["each_source"]["label_accuracy"] == 0.5
     assert {name: one["label_accuracy"] for name, one in found["by_source"].items()} == {
         "shop": 1.0,
         "web": 0.0,

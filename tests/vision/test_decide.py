@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -60,3 +61,13 @@ def test_a_users_confidence_replaces_every_threshold() -> None:
     assert with_min_confidence(POLICY, 0.3).bin_thresholds == (0.3, 0.3)
     with pytest.raises(UsageError, match="--min-confidence"):
         with_min_confidence(POLICY, 1.5)
+
+
+def test_a_risky_bin_lowers_the_score_of_the_others_and_says_so() -> None:
+    risky = replace(TAXONOMY, bins=(TAXONOMY.bins[0], replace(TAXONOMY.bins[1], risk=5.0)))
+    prediction, policy = Prediction((0.97, 0.03, 0.0)), Policy((0.9, 0.9), 1.0)
+    assert decide(prediction, TAXONOMY, policy).status is Status.SORTED
+    held = decide(prediction, risky, policy)  # 0.97 − 0.03 · 4 = 0.85
+    assert (held.status, held.reason, held.bin_confidence) == (Status.UNSURE, Reason.RISK, 0.97)
+    # The risky bin itself loses nothing by it.
+    assert decide(Prediction((0.03, 0.97, 0.0)), risky, policy).status is Status.SORTED

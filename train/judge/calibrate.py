@@ -6,6 +6,7 @@ Arithmetic with numpy alone. Must not train or open pictures.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ SLOPE_WEIGHTS = 4
 """Numbers in `Calibration.slope`."""
 MAX_OFFSET = 1.0
 """A picture's temperature is at most e times the usual one, and at least an e-th of it."""
+_SMALL_SITE = 20
 _DOUBT = 3.0
 """Pictures, about, that a slope has to convince before it is believed: few give none."""
 
@@ -58,22 +60,44 @@ def calibrate(
     labels: NDArray[np.int64],
     taxonomy: Taxonomy,
     config: Config,
+    *,
+    sites: Sequence[str] = (),
 ) -> Calibration:
-    """Fit everything to raw scores (N, C, C + 1 or C + 3), `labels` with `UNKNOWN` for no class."""
+    """Fit everything to raw scores (N, C, C + 1 or C + 3), `labels` with `UNKNOWN` for no class.
+
+    `sites` says where each picture comes from. Every site then counts the same, however many
+    pictures it has: the promise is made to the next site, not to the next picture of a large one.
+    """
     values: Array = np.asarray(scores, np.float64)
     classes = len(taxonomy.categories)
     known = labels != UNKNOWN
-    start = fit_temperature(values[known, :classes], labels[known])
-    temperature, slope = _fit_slope(values[known], labels[known], classes, start)
-    unknown = _fit_unknown(values, known, classes)
+    weight = site_weights(sites or [""] * len(labels))
+    start = fit_temperature(values[known, :classes], labels[known], weight[known])
+    temperature, slope = _fit_slope(values[known], labels[known], classes, start, weight[known])
+    unknown = _fit_unknown(values, known, classes, weight)
     strangeness = unknown_score(values, classes, unknown)
     probabilities = calibrated(values, classes, temperature, slope)
-    limit = float(np.quantile(strangeness[known], 1.0 - config.known_lost))
+    limit = _quantile(strangeness[known], 1.0 - config.known_lost, weight[known])
     limit = min(1.0, limit + 1e-6)
     thresholds = bin_thresholds(
-        probabilities[known], labels[known], strangeness[known] <= limit, taxonomy, config
+        probabilities[known],
+        labels[known],
+        strangeness[known] <= limit,
+        taxonomy,
+        config,
+        weight=weight[known],
     )
     return Calibration(temperature, thresholds, limit, unknown, slope)
+
+
+def site_weights(sites: Sequence[str]) -> Array:
+    """What each picture counts so that every site counts the same; 1 on average.
+
+    A site of few pictures counts as if it had `_SMALL_SITE`, lest one of them decide alone.
+    """
+    _, place, count = np.unique(np.asarray(sites), return_inverse=True, return_counts=True)
+    weight = 1.0 / np.maximum(count, _SMALL_SITE)[place]
+    return cast(Array, weight / weight.mean())
 
 
 def calibrated(
@@ -85,13 +109,13 @@ def calibrated(
     return softmax(inside / (temperature * np.exp(offset))[:, None])
 
 
-def fit_temperature(scores: Array, labels: NDArray[np.int64]) -> float:
+def fit_temperature(scores: Array, labels: NDArray[np.int64], weight: Array | None = None) -> float:
     """The temperature of least negative log-likelihood (Guo et al., 2017), by golden section."""
     rows = np.arange(len(labels))
 
     def cost(log_t: float) -> float:
         scaled = scores / np.exp(log_t)
-        return float((_log_sum_exp(scaled) - scaled[rows, labels]).mean())
+        return float(np.average(_log_sum_exp(scaled) - scaled[rows, labels], weights=weight))
 
     low, high, ratio = np.log(0.1), np.log(10.0), (np.sqrt(5.0) - 1.0) / 2.0
     for _ in range(60):
@@ -109,15 +133,23 @@ def bin_thresholds(
     eligible: NDArray[np.bool_],
     taxonomy: Taxonomy,
     config: Config,
+    *,
+    weight: Array | None = None,
 ) -> tuple[float, ...]:
-    """For each bin the lowest score above which at most `wrong_bin_rate` are wrong.
+    """For each bin the lowest score above which mistakes cost at most `wrong_bin_rate` a picture.
 
-    `eligible` pictures are those the out-of-distribution score would let pass. A bin that cannot
+    A mistake costs the risk of the bin that the item belongs to. `eligible` pictures are those
+    the out-of-distribution score would let pass, `weight` (N,) what each counts. A bin that cannot
     be told keeps a threshold that only its surest tenth passes.
     """
     bin_of = np.asarray(taxonomy.bin_indices())
+    risk = np.array([b.risk for b in taxonomy.bins])
+    weight = np.ones(len(labels)) if weight is None else weight
     in_bins = np.stack([probabilities[:, bin_of == b].sum(1) for b in range(len(taxonomy.bins))], 1)
-    placed, score = in_bins.argmax(1), in_bins.max(1)
+    placed = in_bins.argmax(1)
+    # As `sorter.vision.decide` does: what a mistake would cost beyond 1 lowers the score.
+    extra = (in_bins * (risk - 1.0)).sum(1) - in_bins.max(1) * (risk - 1.0)[placed]
+    score = in_bins.max(1) - extra
     result = []
     for b in range(len(taxonomy.bins)):
         mine = (placed == b) & eligible
@@ -126,8 +158,8 @@ def bin_thresholds(
             continue
         order = np.argsort(-score[mine], kind="stable")
         sure = score[mine][order]
-        wrong = np.cumsum(bin_of[labels[mine][order]] != b)
-        rates = wrong / np.arange(1, len(sure) + 1)
+        truth, counts = bin_of[labels[mine][order]], weight[mine][order]
+        rates = np.cumsum((truth != b) * risk[truth] * counts) / np.cumsum(counts)
         fine = np.flatnonzero(rates <= config.wrong_bin_rate)
         last = int(fine[-1]) if len(fine) else max(0, len(sure) // 10 - 1)
         below = sure[last + 1] if last + 1 < len(sure) else 0.0
@@ -185,7 +217,7 @@ def _slope_features(scores: NDArray[np.floating[Any]], classes: int) -> Array:
 
 
 def _fit_slope(
-    scores: Array, labels: NDArray[np.int64], classes: int, start: float
+    scores: Array, labels: NDArray[np.int64], classes: int, start: float, weight: Array
 ) -> tuple[float, tuple[float, ...]]:
     """Least negative log-likelihood over the slope: Newton's steps from one temperature for all.
 
@@ -198,7 +230,7 @@ def _fit_slope(
     spread[spread < 1e-9] = np.inf  # a score that this network does not give
     x = (features - middle) / spread
     rows, inside = np.arange(len(labels)), scores[:, :classes]
-    w, ridge = np.zeros(SLOPE_WEIGHTS), _DOUBT / len(labels)
+    w, ridge, share = np.zeros(SLOPE_WEIGHTS), _DOUBT / len(labels), weight / weight.sum()
 
     def scale(w: Array) -> Array:
         offset = np.clip(x[:, 1:] @ w[1:], -MAX_OFFSET, MAX_OFFSET)
@@ -207,15 +239,16 @@ def _fit_slope(
 
     def cost(w: Array) -> float:
         scaled = scale(w)
-        return float((_log_sum_exp(scaled) - scaled[rows, labels]).mean() + ridge * w @ w / 2)
+        loss = np.average(_log_sum_exp(scaled) - scaled[rows, labels], weights=weight)
+        return float(loss + ridge * w @ w / 2)
 
     for _ in range(50):
         scaled = scale(w)
         p = softmax(scaled)
         mean = (p * scaled).sum(1)
-        gradient = x.T @ (scaled[rows, labels] - mean) / len(labels) + ridge * w
+        gradient = x.T @ (share * (scaled[rows, labels] - mean)) + ridge * w
         variance = (p * np.square(scaled - mean[:, None])).sum(1)
-        curvature = (x * variance[:, None]).T @ x / len(labels) + ridge * np.eye(SLOPE_WEIGHTS)
+        curvature = (x * (share * variance)[:, None]).T @ x + ridge * np.eye(SLOPE_WEIGHTS)
         step = np.clip(np.linalg.solve(curvature, gradient), -0.5, 0.5)
         now = cost(w)
         while cost(w - step) > now and np.abs(step).max() > 1e-6:
@@ -242,7 +275,16 @@ def _unknown_features(scores: NDArray[np.floating[Any]], classes: int) -> Array:
     return np.stack(columns, 1)
 
 
-def _fit_unknown(scores: Array, known: NDArray[np.bool_], classes: int) -> tuple[float, ...]:
+def _quantile(values: Array, share: float, weight: Array) -> float:
+    """The value that `share` of the weight lies at or below."""
+    order = np.argsort(values)
+    passed = np.cumsum(weight[order]) / weight.sum()
+    return float(values[order][min(int(np.searchsorted(passed, share)), len(values) - 1)])
+
+
+def _fit_unknown(
+    scores: Array, known: NDArray[np.bool_], classes: int, pictures: Array
+) -> tuple[float, ...]:
     """Logistic regression, both kinds weighing the same; without strange pictures, an energy."""
     features = _unknown_features(scores, classes)
     if known.all():
@@ -255,7 +297,8 @@ def _fit_unknown(scores: Array, known: NDArray[np.bool_], classes: int) -> tuple
     std[std < 1e-9] = 1.0
     x = (features - mean) / std
     y = (~known).astype(np.float64)
-    weight = np.where(known, 0.5 / known.mean(), 0.5 / (~known).mean())
+    share = pictures[known].sum() / pictures.sum()
+    weight = pictures / pictures.mean() * np.where(known, 0.5 / share, 0.5 / (1.0 - share))
     w = np.zeros(UNKNOWN_WEIGHTS)
     for _ in range(50):  # Newton's steps
         p = 1.0 / (1.0 + np.exp(-x @ w))

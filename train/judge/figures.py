@@ -6,7 +6,7 @@ Owns which pictures are judged together. What a figure means belongs to `sorter.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -14,9 +14,10 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from sorter.domain import Prediction, Taxonomy
+from sorter.domain import Prediction, Status, Taxonomy
 from sorter.errors import DataError
 from sorter.vision import evaluate
+from sorter.vision.decide import decide
 from train.data.corpus import UNKNOWN, Corpus
 from train.judge.calibrate import Calibration, calibrated, softmax, unknown_score
 from train.judge.folds import OutOfFold
@@ -99,9 +100,10 @@ def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dic
             name: {k: v for k, v in of(other & (sources == name)).items() if k in KEYS}
             for name in sorted(set(sources[other].tolist()))
         }
-        for key in ("label_accuracy", "bin_accuracy"):
-            values = [v[key] for v in result["by_source"].values()]
-            result["other_sources"][f"{key}_mean_of_sources"] = round(float(np.mean(values)), 6)
+        result["sources"] = over_sources(list(result["by_source"].values()))
+    hazard = risky(out.int8, labels, taxonomy, calibration)
+    if hazard["n"]:
+        result["hazards"] = hazard
     known = labels != UNKNOWN
     if known.any() and not np.array_equal(out.scores, out.int8):
         whole, small = (
@@ -117,13 +119,58 @@ def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dic
     return result
 
 
+def over_sources(each: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What the next site may expect: means over sources, each counting the same.
+
+    `bin_worst_quarter` is the mean bin accuracy of the quarter of sources that fare worst;
+    `above_N` counts the sources with more than N per cent of what they sort in a wrong bin.
+    """
+    labels, bins, sorted_, wrong = (
+        np.array([one[key] for one in each])
+        for key in ("label_accuracy", "bin_accuracy", "coverage", "wrong_bin_rate")
+    )
+    worst = np.sort(bins)[: max(1, len(bins) // 4)]
+    values = {
+        "label_accuracy": labels.mean(),
+        "bin_accuracy": bins.mean(),
+        "bin_worst_quarter": worst.mean(),
+        "coverage": sorted_.mean(),
+        "wrong_bin_rate": wrong.mean(),
+    }
+    return {
+        "n": len(each),
+        **{name: round(float(value), 6) for name, value in values.items()},
+        **{f"above_{limit}": int((wrong > limit / 100).sum()) for limit in (1, 2, 5)},
+    }
+
+
+def risky(
+    scores: NDArray[np.floating[Any]],
+    labels: NDArray[np.int64],
+    taxonomy: Taxonomy,
+    calibration: Calibration,
+) -> dict[str, int]:
+    """Of items whose bin is risky (`Bin.risk` above 1): how many, and how many sorted wrongly."""
+    place = taxonomy.bin_indices()
+    mine = np.array([y != UNKNOWN and taxonomy.bins[place[y]].risk > 1 for y in labels.tolist()])
+    if not mine.any():
+        return {"n": 0, "sorted_wrong": 0}
+    views = predictions(scores[mine], len(taxonomy.categories), calibration)
+    decisions = [decide(view, taxonomy, calibration.policy) for view in views]
+    wrong = sum(
+        d.status is Status.SORTED and d.bin != taxonomy.bins[place[y]]
+        for d, y in zip(decisions, labels[mine].tolist(), strict=True)
+    )
+    return {"n": int(mine.sum()), "sorted_wrong": wrong}
+
+
 def summary(result: Mapping[str, Any]) -> dict[str, Any]:
     """The few figures that go on a card."""
     return {
-        name: {k: v for k, v in part.items() if k in KEYS or k.endswith(("_spread", "_of_sources"))}
+        name: {k: v for k, v in part.items() if k in KEYS or k.endswith("_spread")}
         for name, part in result.items()
         if isinstance(part, dict) and "label_accuracy" in part
-    } | {k: v for k, v in result.items() if k == "conversion_over_folds"}
+    } | {k: result[k] for k in ("conversion_over_folds", "sources", "hazards") if k in result}
 
 
 def one_line(name: str, part: Mapping[str, Any]) -> str:
@@ -144,15 +191,18 @@ def one_line(name: str, part: Mapping[str, Any]) -> str:
     return text
 
 
-def read_scores(file: Path, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Scores and labels of an `oof.npz`. Raises DataError."""
+def read_scores(
+    file: Path, classes: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64], list[str]]:
+    """Scores, labels and sites of an `oof.npz`. Raises DataError."""
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             scores, labels = stored["scores"], stored["labels"]
+            sites = np.where(np.isin(stored["roles"], ("extra", "unknown")), stored["sources"], "")
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
         raise DataError(
             f"{file}: holds no out-of-fold scores; name the oof.npz of a run with --folds"
         ) from error
     if scores.ndim != 2 or scores.shape[1] - classes not in (0, 1, 3):
         raise DataError(f"{file}: {scores.shape} scores do not fit {classes} classes; name another")
-    return scores, labels
+    return scores, labels, sites.tolist()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sorter.errors import DataError
 from train.config import Config
-from train.data.corpus import Corpus
+from train.data.corpus import Corpus, Example
 from train.run_folder import write_arrays
 
 ALWAYS = -1
@@ -51,7 +51,7 @@ def assign(corpus: Corpus, config: Config) -> NDArray[np.int64]:
     them. Sources of pictures of no class are spread in both. Final pictures are never used.
     """
     fold = np.full(len(corpus.examples), ALWAYS, np.int64)
-    families = _families(corpus)
+    families = _families(corpus, config.families)
     if config.leave_one_source_out:
         sizes = Counter(families[i] for i in corpus.rows("extra"))
         if not sizes:
@@ -170,15 +170,31 @@ def _read(file: Path) -> Scores | None:
         return (stored["scores"], stored["int8"]) if "int8" in stored.files else None
 
 
-def _families(corpus: Corpus) -> list[str]:
-    """Each example's source; of a strange one the extra source that its name begins with."""
+def site(example: Example) -> str:
+    """Where a picture comes from: DATA is one site, every other source one of its own."""
+    return example.source if example.role in ("extra", "unknown") else ""
+
+
+def _families(corpus: Corpus, related: str) -> list[str]:
+    """What lies in one fold: each example's source, or the first of the family it is in.
+
+    A strange picture belongs to the extra source that its own source's name begins with. Raises
+    DataError for a family of a source that is not there.
+    """
     known = sorted({corpus.examples[i].source for i in corpus.rows("extra")}, key=len, reverse=True)
-    return [
+    head: dict[str, str] = {}
+    for family in related.split():
+        names = family.split("=")
+        if missing := set(names) - set(known):
+            raise DataError(f"families: no source {', '.join(sorted(missing))} in --extra")
+        head |= dict.fromkeys(names, names[0])
+    own = (
         next((s for s in known if s and e.source.startswith(s)), e.source)
         if e.role == "unknown"
         else e.source
         for e in corpus.examples
-    ]
+    )
+    return [head.get(name, name) for name in own]
 
 
 def _spread(sizes: Counter[str], count: int) -> dict[str, int]:

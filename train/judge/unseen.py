@@ -50,10 +50,11 @@ def report(stored: dict[str, NDArray[Any]], calibration: Calibration) -> dict[st
         name: judged(stored, other & (sources == name), calibration)
         for name in sorted(set(sources[other].tolist()))
     }
-    for key in ("label_accuracy", "bin_accuracy"):
-        if each:
-            mean = float(np.mean([one[key] for one in each.values()]))
-            result["sources"][f"{key}_mean_of_sources"] = round(mean, 6)
+    if each:
+        result["each_source"] = figures.over_sources(list(each.values()))
+    result["hazards"] = figures.risky(
+        stored["scores"], stored["labels"], default_taxonomy(), calibration
+    )
     classes = len(default_taxonomy().categories)
     torch_right, int8_right = (
         (stored[name][~strange, :classes].argmax(1) == labels[~strange]).mean()
