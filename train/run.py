@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sorter.domain import Taxonomy
 from sorter.errors import DataError
 from train.config import Config
-from train.data.corpus import UNKNOWN, Pixels, Sources, gather
+from train.data.corpus import ROLES, TRAINED_ON, UNKNOWN, Pixels, Sources, gather
 from train.data.sampling import even_rows
 from train.data.siblings import know_siblings
 from train.fit.loop import predict
@@ -30,12 +30,12 @@ from train.judge import figures, folds, plots
 from train.judge.calibrate import Calibration, calibrate, to_json
 from train.machine import Machine, amp_name, choose_amp, open_machine
 from train.networks import Network, build
-from train.networks.start_weights import load_start
+from train.networks.start_weights import load_start, refuse_forgetting
 from train.progress import Log
 from train.release.card import describe_run, make_card
 from train.release.export import Proof, export, save_checkpoint
 from train.release.quantize import int8_scores
-from train.run_folder import open_folder, read_run, refuse_other, write_json
+from train.run_folder import finite, open_folder, read_run, refuse_other, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class _Run:
         corpus = gather(paths.sources, self.taxonomy, say=say)
         given = paths.sources.groups is not None
         self.corpus = corpus = know_siblings(corpus, config, paths.cache, given=given, say=say)
-        counts = {r: len(corpus.rows(r)) for r in ("train", "val", "extra", "final", "unknown")}
+        counts = {role: len(corpus.rows(role)) for role in ROLES}
         say("pictures: " + ", ".join(f"{n} {role}" for role, n in counts.items() if n))
         start = self._start_network()
         self._settle(start)
@@ -134,11 +134,13 @@ class _Run:
                 "warning: the pictures of no class are of one source: their threshold comes from "
                 "known pictures alone; give --unknown two folders or more, or use --folds"
             )
-        seen = np.setdiff1d(corpus.rows("train", "extra", "final", "unknown"), held)
+        seen = np.setdiff1d(corpus.rows(*TRAINED_ON, "unknown"), held)
         val = corpus.rows("val")
         network, history = self.trainer.train(seen, val, paths.out)
         judged = np.concatenate([val, held])
         scores = predict(network, self.eval_pixels, judged, self.machine)
+        tested = corpus.rows("test")
+        test_scores = predict(network, self.eval_pixels, tested, self.machine)
         if self.machine.rank:
             return {}
 
@@ -165,17 +167,19 @@ class _Run:
             calibration = calibrate(scores, labels[judged], self.taxonomy, config)
         result: dict[str, Any] = {"calibration": json.loads(to_json(calibration))}
         result["val"] = figures.judge(scores, labels[judged], self.taxonomy, calibration)
+        if len(tested):
+            result["test"] = figures.judge(test_scores, labels[tested], self.taxonomy, calibration)
         if out_of_fold is not None:
             result |= figures.judge_folds(corpus, out_of_fold, calibration)
         result["minutes"] = round((time.monotonic() - self.begun) / 60, 2)
         write_json(paths.out / "metrics.json", result)
         say(figures.one_line("val", result["val"]))
-        for name in ("grouped_folds", "other_sources"):
+        for name in ("test", "grouped_folds", "other_sources"):
             if name in result:
                 say(figures.one_line(name, result[name]))
         plots.draw(paths.out, corpus, history, judged, scores, calibration)
         self._release(network, calibration, result)
-        return result
+        return dict(finite(result))
 
     def _settle(self, start: Network) -> None:
         """What this run is goes into config.json; one that goes on must be the same."""
@@ -203,11 +207,11 @@ class _Run:
         codes = [item.code for item in self.taxonomy.categories]
         name, init, cache = self.config.network, self.config.init, self.paths.cache
         drawn = network.head.weight.detach().clone()
-        line = load_start(network, name, init, cache, codes=codes, say=self.say)
+        self.origin = load_start(network, name, init, cache, codes=codes, say=self.say)
+        self.say(f"start: {self.origin.name}")
+        refuse_forgetting(self.origin, self.corpus)
         found = (network.head.weight.detach() != drawn).any(1)[: len(codes)]
         self.knows_classes = bool(found.all())
-        self.say(line)
-        self.origin = line.removeprefix("start: ")
         self.memory, network.memory = network.memory, None
         self.start = {k: v.clone() for k, v in network.state_dict().items()}
         self.outputs = outputs
@@ -256,13 +260,13 @@ class _Run:
         rows = corpus.rows("val")
         if not len(rows):
             rows = corpus.rows("train")[:200]
-        ranged = corpus.rows("train", "extra", "final")
+        ranged = corpus.rows(*TRAINED_ON)
         proof = Proof(
             self.eval_pixels.take(rows),
             corpus.labels[rows],
             self.eval_pixels.take(even_rows(corpus.labels, ranged, config)),
         )
-        card = make_card(corpus, config, self.origin, result, network.memory)
+        card = make_card(corpus, config, self.origin.name, result, network.memory)
         final = self.paths.out / "final.pt"
         save_checkpoint(final, network, calibration, self.taxonomy, config, card)
         result["conversion"] = export(

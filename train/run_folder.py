@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,9 +52,18 @@ def refuse_other(out: Path, before: Mapping[str, Any], digest: str) -> None:
         )
 
 
-def write_json(file: Path, content: Any) -> None:
-    """Write `content` beside, then rename. Raises FolderError."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+def finite(value: Any) -> Any:
+    """JSON values that any program reads: a figure that is no number (NaN, ∞) becomes null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(part) for key, part in value.items()}
+    return [finite(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def write_json(file: Path, content: Any, *, sort_keys: bool = False) -> None:
+    """Write `content`, made `finite`, beside, then rename. Raises FolderError."""
+    text = json.dumps(finite(content), indent=2, ensure_ascii=False, sort_keys=sort_keys) + "\n"
     _write_whole(file, lambda part: part.write_text(text, encoding="utf-8"))
 
 

@@ -25,9 +25,18 @@ class Split(StrEnum):
     """Which pictures to judge on."""
 
     AUTO = "auto"
+    TEST = "test"
     VAL = "val"
     TRAIN = "train"
     ALL = "all"
+
+
+_DESCRIBED = {
+    Split.TEST: "the test split",
+    Split.VAL: "the validation split",
+    Split.TRAIN: "the training split",
+    Split.ALL: "all pictures",
+}
 
 
 class Engine(StrEnum):
@@ -40,7 +49,8 @@ class Engine(StrEnum):
 
 def evaluate(
     data: Annotated[
-        Path, typer.Argument(help="DATA/{train,val}/<class>/, DATA/<class>/ or DATA/<source>/….")
+        Path,
+        typer.Argument(help="DATA/{train,val,test}/<class>/, DATA/<class>/ or DATA/<source>/…."),
     ],
     model: Annotated[
         Path | None,
@@ -53,7 +63,7 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[
-        Split, typer.Option("--split", help="auto: val where there is one, else all.")
+        Split, typer.Option("--split", help="auto: test, or val, or all: the first there is.")
     ] = Split.AUTO,
     sources: Annotated[
         bool, typer.Option("--sources", help="DATA holds DATA/<source>/<class>/.")
@@ -100,11 +110,12 @@ def evaluate(
     bundle = open_bundle(model or default_bundle())
     reader = read_extra if sources else read_labelled
     labelled = reader(data, bundle.taxonomy)
-    samples = _chosen(labelled, split, data)
+    split, samples = _choose(labelled, split, data)
     strange = read_unknown(unknown) if unknown else []
     for folder, part in ((data, labelled), (unknown, strange)):
         if folder is not None and (line := note_loose(folder, part)):
             typer.echo(line, err=True)
+    typer.echo(f"judged on {_DESCRIBED[split]} of {data}: {len(samples)} pictures", err=True)
     engines = precision or _available(bundle)
     results: dict[str, Evaluation] = {}
     broken: dict[Path, str] = {}
@@ -138,7 +149,9 @@ def evaluate(
         if not as_json:
             _show(engine, result)
     if as_json:
-        document = {name: to_dict(result) for name, result in results.items()}
+        document = {
+            name: {**to_dict(result), "split": split.value} for name, result in results.items()
+        }
         typer.echo(json.dumps(document, ensure_ascii=False))
     elif len(results) > 1:
         _compare(results)
@@ -152,14 +165,15 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _chosen(samples: Sequence[Sample], split: Split, data: Path) -> list[Sample]:
-    wanted = split.value
+def _choose(samples: Sequence[Sample], split: Split, data: Path) -> tuple[Split, list[Sample]]:
+    """The split to judge on, `AUTO` decided, and its samples. Raises UsageError for none."""
     if split is Split.AUTO:
-        wanted = "val" if any(s.split == "val" for s in samples) else "all"
-    chosen = [s for s in samples if wanted in ("all", s.split)]
+        there = {s.split for s in samples}
+        split = next((s for s in (Split.TEST, Split.VAL) if s.value in there), Split.ALL)
+    chosen = [s for s in samples if split.value in (Split.ALL, s.split)]
     if not chosen:
-        raise UsageError(f"{data}: holds no {wanted}/ folder; choose another --split")
-    return chosen
+        raise UsageError(f"{data}: holds no {split.value}/ folder; choose another --split")
+    return split, chosen
 
 
 def _available(bundle: Bundle) -> list[Engine]:

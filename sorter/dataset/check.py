@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sorter.dataset.duplicates import Kind, find_links, groups_of
-from sorter.dataset.layout import Sample
+from sorter.dataset.layout import HELD_OUT, Sample
 from sorter.domain import Taxonomy
 from sorter.errors import DataError
 
@@ -49,10 +49,10 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found. `leaks` link validation to any other pictures, `conflicts` two classes.
+    """What was found. `leaks` link a held-out split to any other, `conflicts` two classes.
 
-    `leaked` are the validation pictures with a sibling in train or in the extra ones; `groups`
-    gives each picture the name of its photograph.
+    `leaked` are the held-out pictures with a sibling in another split or in the extra ones;
+    `groups` gives each picture the name of its photograph.
     """
 
     pictures: int
@@ -94,9 +94,10 @@ def check(
     for link in found.links:
         a, b = samples[link.first], samples[link.second]
         pair = Pair(a.path, b.path, link.kind, link.score)
-        if (a.split == "val") != (b.split == "val"):  # extra pictures are trained on as well
+        held_out = [s.path for s in (a, b) if s.split in HELD_OUT]
+        if a.split != b.split and held_out:  # extra pictures are trained on as well
             leaks.append(pair)
-            leaked.add(a.path if a.split == "val" else b.path)
+            leaked.update(held_out)
         elif a.index == b.index and link.kind is not Kind.SAME_PHOTOGRAPH:
             duplicates.append(pair)
         if a.index != b.index:  # found by bytes or by looks: across classes nothing else is asked

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,15 @@ from sorter.errors import DataError
 from sorter.files import read_user_text
 from sorter.vision import images
 
-SPLITS = ("train", "val")
+SPLITS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "val": ("val", "valid", "validation"),
+    "test": ("test",),
+}
+"""Each split and the names that its folder may have, in any case."""
+
+HELD_OUT = ("val", "test")
+"""The splits that no training sees."""
 
 UNKNOWN = -1
 """The class index of a picture of none of the classes."""
@@ -28,8 +35,8 @@ UNKNOWN = -1
 class Sample:
     """One labelled picture.
 
-    `index` is the class's position in the taxonomy, `UNKNOWN` for none; `split` is "train", "val"
-    or "" where the layout has none; `source` names where it came from ("" for DATA itself);
+    `index` is the class's position in the taxonomy, `UNKNOWN` for none; `split` is "train", "val",
+    "test" or "" where the layout has none; `source` names where it came from ("" for DATA itself);
     `group` names the photograph it was made from, "" where nobody said.
     """
 
@@ -40,23 +47,42 @@ class Sample:
     group: str = ""
 
 
-def read_labelled(root: Path, taxonomy: Taxonomy) -> list[Sample]:
-    """Samples of `root/{train,val}/<class>/` or `root/<class>/`, in path order.
+def split_folders(root: Path, taxonomy: Taxonomy) -> dict[str, Path]:
+    """The folders of `root` that are splits, by their split's name; empty where it has none.
 
-    A class folder is named by code, English or Chinese name. Raises DataError, naming the folder,
-    for a folder that is no class, for a class in val that train lacks, and where nothing is found.
+    A folder that is named as a class is that class. Raises DataError for two of one split.
+    """
+    found: dict[str, Path] = {}
+    folders = [f for f in _folders(root) if taxonomy.find(f.name) is None]
+    for split, names in SPLITS.items():
+        for folder in (f for f in folders if f.name.lower() in names):
+            if split in found:
+                raise DataError(
+                    f"{root}: {found[split].name}/ and {folder.name}/ are both the {split} split; "
+                    "put their pictures into one folder"
+                )
+            found[split] = folder
+    return found
+
+
+def read_labelled(root: Path, taxonomy: Taxonomy) -> list[Sample]:
+    """Samples of `root/{train,val,test}/<class>/` or `root/<class>/`, split by split in path order.
+
+    A class folder is named by code, English or Chinese name; a split as `SPLITS` says. Raises
+    DataError, naming the folder, for a folder that is no class, for a class that is held out and
+    missing in train, and where nothing is found.
     """
     _need_folder(root)
-    splits = [name for name in SPLITS if (root / name).is_dir()]
+    folders = split_folders(root, taxonomy) or {"": root}
     samples: list[Sample] = []
-    for split in splits or [""]:
-        samples += _classes(root / split if split else root, taxonomy, split, source="")
+    for split, folder in folders.items():
+        samples += _classes(folder, taxonomy, split, source="")
     if not samples:
         raise DataError(
             f"{root}: no pictures; expected {root.name}/{{train,val}}/<class>/ or "
             f"{root.name}/<class>/ with classes such as {_examples(taxonomy)}"
         )
-    _refuse_val_alone(samples, root, taxonomy)
+    _refuse_held_out_alone(samples, root, taxonomy)
     return samples
 
 
@@ -145,16 +171,20 @@ def _classes(root: Path, taxonomy: Taxonomy, split: str, *, source: str) -> list
     return samples
 
 
-def _refuse_val_alone(samples: list[Sample], root: Path, taxonomy: Taxonomy) -> None:
-    counts = {split: Counter(s.index for s in samples if s.split == split) for split in SPLITS}
-    if not counts["train"]:
+def _refuse_held_out_alone(samples: list[Sample], root: Path, taxonomy: Taxonomy) -> None:
+    classes = {split: {s.index for s in samples if s.split == split} for split in SPLITS}
+    if not classes["train"]:
         return
-    alone = sorted(set(counts["val"]) - set(counts["train"]))
-    if alone:
-        names = [f"{taxonomy.categories[i].code} ({taxonomy.categories[i].name})" for i in alone]
-        raise DataError(
-            f"{root}: {_list(names)} is in val and missing in train; move some pictures there"
-        )
+    for split in HELD_OUT:
+        names = [
+            f"{taxonomy.categories[i].code} ({taxonomy.categories[i].name})"
+            for i in sorted(classes[split] - classes["train"])
+        ]
+        if names:
+            raise DataError(
+                f"{root}: {_list(names)} is in {split} and missing in train; move some pictures "
+                "there"
+            )
 
 
 def _folders(root: Path) -> list[Path]:

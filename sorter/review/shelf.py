@@ -24,7 +24,7 @@ NAME_LENGTH = 80
 
 
 class Shelf:
-    """`root/<class>/`, or `root/train/<class>/` where DATA is divided into train and val.
+    """`root/<class>/`, or `root/train/<class>/` where DATA is divided into splits.
 
     A class keeps the folder that it has, however it is called; a new one is named by code. Raises
     DataError for folders that `sorter train` would refuse, FolderError where DATA cannot be made.
@@ -34,12 +34,12 @@ class Shelf:
         self.root = root
         try:
             root.mkdir(parents=True, exist_ok=True)
-            divided = any((root / split).is_dir() for split in layout.SPLITS)
+            splits = layout.split_folders(root, taxonomy)
         except OSError as error:
             raise FolderError(
                 f"{root}: cannot be made: {error.strerror}; choose another --into"
             ) from error
-        self._base = root / "train" if divided else root
+        self._base = splits.get("train", root / "train") if splits else root
         self._folders: dict[str, Path] = {}
         self._by_size: defaultdict[int, list[Path]] = defaultdict(list)
         for sample in self._have(taxonomy):

@@ -117,6 +117,17 @@ def test_the_report(data: Path) -> None:
     assert not report.is_clean
 
 
+def test_a_leak_is_one_whatever_the_splits_are_called(data: Path) -> None:
+    """As Roboflow names them; a picture that is in both held-out splits leaks too."""
+    (data / "val").rename(data / "valid")
+    twin = data / "test" / "02_03" / "twin.jpg"
+    twin.parent.mkdir(parents=True)
+    twin.write_bytes((data / "valid" / "02_03" / "9.jpg").read_bytes())
+    taxonomy = default_taxonomy()
+    report = check(read_labelled(data, taxonomy), taxonomy, keypoints=False)
+    assert {p.name for p in report.leaked} == {"leak.jpg", "9.jpg", "twin.jpg"}
+
+
 def test_a_validation_picture_among_the_extra_ones_is_a_leak(data: Path, tmp_path: Path) -> None:
     taxonomy = default_taxonomy()
     copy = tmp_path / "more" / "web" / "02_03" / "copy.jpg"

@@ -41,6 +41,27 @@ def test_splits_and_the_three_ways_to_name_a_class(tmp_path: Path) -> None:
     assert [(s.index, s.split) for s in found] == [(0, "train"), (1, "train"), (0, "val")]
 
 
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Valid", "VAL"])
+def test_a_validation_split_by_any_of_its_names(tmp_path: Path, name: str) -> None:
+    _picture(tmp_path / "Train" / "a0" / "1.png")
+    _picture(tmp_path / name / "a0" / "2.png")
+    _picture(tmp_path / "TEST" / "a0" / "3.png")
+    assert [s.split for s in read_labelled(tmp_path, TAXONOMY)] == ["train", "val", "test"]
+
+
+def test_two_folders_of_one_split_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "val", "valid"):
+        _picture(tmp_path / name / "a0" / "1.png")
+    with pytest.raises(DataError, match="val/ and valid/ are both the val split"):
+        read_labelled(tmp_path, TAXONOMY)
+
+
+def test_a_class_that_is_called_as_a_split_is_a_class(tmp_path: Path) -> None:
+    test = Taxonomy("t", (Category("t0", "Test", "", "x"), *TAXONOMY.categories), TAXONOMY.bins)
+    _picture(tmp_path / "Test" / "1.png")
+    assert [(s.index, s.split) for s in read_labelled(tmp_path, test)] == [(0, "")]
+
+
 def test_flat_folders_have_no_split(tmp_path: Path) -> None:
     _picture(tmp_path / "Apple" / "1.png")
     assert [(s.index, s.split, s.source) for s in read_labelled(tmp_path, TAXONOMY)] == [

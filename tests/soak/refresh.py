@@ -48,8 +48,9 @@ def correct(ring: Path, into: Path, truth: Mapping[str, str], *, model: Path = R
     return count
 
 
-def refresh(data: Path, new: Path, out: Path, *more: str | Path) -> dict[str, Any]:
+def refresh(data: Path, new: Path, strange: Path, out: Path, *more: str | Path) -> dict[str, Any]:
     """`sorter train` from the released weights; its figures."""
+    more = ("--unknown", strange, *more)
     start: tuple[str | Path, ...] = ("--init", RELEASED / "checkpoint.pt", "--stage", "head")
     found: dict[str, Any] = json.loads(
         sorter("train", data, "--extra", new, *start, "--out", out, "--no-int8", "--json", *more)
@@ -81,7 +82,8 @@ def measure(pictures: Path, work: Path, *, count: int, per_class: int) -> dict[s
             for file in sorted(folder.iterdir())[:most]:
                 (place / file.name).symlink_to(file.resolve())
     corrected = correct(ring, work / "corrected", truth)
-    refresh(data, work / "corrected", work / "run", "--cache", work / "cache")
+    cache = work / "cache"
+    refresh(data, work / "corrected", pictures / "unknown", work / "run", "--cache", cache)
     before, after = accuracy(data, RELEASED), accuracy(data, work / "run" / "bundle")
     return {
         "corrected": corrected,

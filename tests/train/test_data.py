@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import Tensor  # noqa: E402
 
 from sorter.errors import DataError  # noqa: E402
 from sorter.taxonomy import read_taxonomy  # noqa: E402
-from tests.support.train_pictures import draw, write_folder, write_taxonomy  # noqa: E402
+from tests.support.train_pictures import CLASSES, draw, write_folder, write_taxonomy  # noqa: E402
 from train.config import make_config  # noqa: E402
 from train.data.corpus import Corpus, Example, Pixels, Sources, gather  # noqa: E402
 from train.data.sampling import epoch_rows  # noqa: E402
@@ -43,6 +44,38 @@ def test_a_broken_picture_is_named_counted_and_left_out(tmp_path: Path) -> None:
     assert any("broken.png" in line for line in said)
     assert any("1 broken" in line for line in said)
     assert len(corpus.examples) == 24
+
+
+def test_classes_without_a_picture_and_pictures_of_two_classes_are_named(tmp_path: Path) -> None:
+    taxonomy = read_taxonomy(write_taxonomy(tmp_path))
+    data = write_folder(tmp_path / "data")
+    for split in ("train", "val"):
+        shutil.rmtree(data / split / "Stripe")
+    twice = (data / "train" / "Disc" / "00.png").read_bytes()
+    (data / "train" / "Square" / "twice.png").write_bytes(twice)
+    said: list[str] = []
+    gather(Sources(data), taxonomy, say=said.append)
+    text = "\n".join(said)
+    assert "no picture of 1 classes, which cannot be learnt: t (Stripe)" in text
+    assert "1 pictures are in two classes" in text
+    assert "Disc/00.png and" in text and "Square/twice.png" in text
+
+
+def test_a_test_split_is_neither_trained_on_nor_validated_on(tmp_path: Path) -> None:
+    taxonomy = read_taxonomy(write_taxonomy(tmp_path))
+    data = write_folder(tmp_path / "data")
+    (data / "val").rename(data / "test")
+    said: list[str] = []
+    corpus = gather(Sources(data), taxonomy, say=said.append)
+    assert (len(corpus.rows("val")), len(corpus.rows("test"))) == (6, 0)
+    assert any("no val/ beside test/" in line for line in said)
+    for kind in CLASSES:
+        (data / "valid" / kind).mkdir(parents=True)
+        draw(kind, 2000).save(data / "valid" / kind / "0.png")
+    corpus = gather(Sources(data), taxonomy, say=quiet)
+    assert (len(corpus.rows("val")), len(corpus.rows("test"))) == (3, 6)
+    folds = assign(corpus, make_config({"folds": 2}))
+    assert set(folds[corpus.rows("test")].tolist()) == {NEVER}
 
 
 def test_a_class_in_val_alone_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -118,6 +118,19 @@ def test_resume_with_other_settings_is_refused(corpus: Corpus, tmp_path: Path) -
         train(corpus, tmp_path / "run", cache, stop=Interrupt(), resume=True, lr=0.5)
 
 
+def test_a_training_that_diverges_stops_and_keeps_what_was_saved(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    far = {"lr": 2e9, "weight_decay": 2e9, "schedule": "constant", "warmup": 0.0, "clip": 0.0}
+    with pytest.raises(KeyboardInterrupt):  # after one step, whose weights are numbers still
+        train(corpus, tmp_path, tmp_path, stop=StopAfter(0), resume=False, **far)
+    before = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(ModelError, match=r"the training diverged: .* lower --lr"):
+        train(corpus, tmp_path, tmp_path, stop=Interrupt(), resume=True, **far)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    assert not (tmp_path / "best.pt").exists()
+
+
 def test_a_disk_that_refuses_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
     file = tmp_path / "last.pt"
     checkpoint.save(file, {"model": {"w": torch.ones(2)}})

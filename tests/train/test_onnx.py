@@ -11,12 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the training extra is not installed")
-onnxruntime = pytest.importorskip("onnxruntime", reason="the dev extra is not installed")
+torch = pytest.importorskip("torch", reason="the training extra is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the training extra is not installed")
 
+from sorter.taxonomy import read_taxonomy  # noqa: E402
 from sorter.vision import images  # noqa: E402
 from sorter.vision.bundle import default_bundle, open_bundle  # noqa: E402
 from sorter.vision.classifier import Classifier  # noqa: E402
+from tests.support.train_pictures import write_taxonomy  # noqa: E402
+from train.config import make_config  # noqa: E402
+from train.judge.calibrate import Calibration  # noqa: E402
+from train.networks import build  # noqa: E402
+from train.networks.memory import remember  # noqa: E402
+from train.release.onnx_file import save_onnx  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINT = ROOT / "weights" / "mobilenet_v2" / "checkpoint.pt"
@@ -53,6 +60,18 @@ def test_onnx_runtime_says_what_the_ir_says(tmp_path: Path) -> None:
         assert np.abs(probabilities[0] - expected[row]).max() <= 0.01
         assert probabilities[0].argmax() == expected[row].argmax()
         assert abs(float(unknown[0, 0]) - strange[row]) <= 0.01
+
+
+def test_a_network_that_never_saw_a_thing_of_no_class(tmp_path: Path) -> None:
+    """Its memory has no evidence of such: its logarithm must stay a number in every runtime."""
+    taxonomy = read_taxonomy(write_taxonomy(tmp_path))
+    torch.manual_seed(0)
+    network = build("cnn", 3, size_px=32).eval()
+    features, labels = torch.rand(20, network.head.in_features), np.arange(20) % 3
+    groups = [str(i) for i in range(20)]
+    network.memory = remember(features, labels, groups, np.ones(20), 3, make_config({}))
+    calibration = Calibration(1.0, (0.5, 0.5), 0.5, (1.0, 0.0, -0.1, 0.0, 0.0, 0.0))
+    assert save_onnx(network, calibration, taxonomy, tmp_path / "model.onnx") <= 0.01
 
 
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -10,8 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from sorter.cli.app import app
+from sorter.errors import DataError
+from sorter.taxonomy import default_taxonomy
 from tests.soak.refresh import RELEASED, correct, measure, refresh, sorter
+from tests.support.tiny import paint
 
 pytest.importorskip("torch", reason="the training extra is not installed")
 
@@ -20,18 +25,22 @@ ROOT = Path(__file__).parents[2]
 
 def test_twenty_corrected_pictures_become_weights_that_know_them(tmp_path: Path) -> None:
     drawn = [sys.executable, "-m", "train.drawn"]
-    data, strange = tmp_path / "data", tmp_path / "strange"
-    subprocess.run([*drawn, data, "--per-class", "6", "--seed", "1"], check=True, cwd=ROOT)
-    subprocess.run([*drawn, strange, "--per-class", "1", "--seed", "2"], check=True, cwd=ROOT)
+    data, other = tmp_path / "data", tmp_path / "other"
+    # Not every class is drawn: the taxonomy names those that are.
+    taxonomy, empty = tmp_path / "drawn.toml", tmp_path / "empty"
+    beside = ("--empty", empty, "--taxonomy", taxonomy)
+    subprocess.run([*drawn, data, "--per-class", "6", *beside], check=True, cwd=ROOT)
+    subprocess.run([*drawn, other, "--per-class", "1", "--seed", "1"], check=True, cwd=ROOT)
     # Other drawings, named as a ring names them, with a class that is wrong for most.
     ring, truth = tmp_path / "ring", {}
     ring.mkdir()
-    for number, file in enumerate(sorted(strange.glob("*/*.jpg"))[:20]):
+    for number, file in enumerate(sorted(other.glob("*/*.jpg"))[:20]):
         name = f"20261125T1200{number:02d}Z_n{number}_00_00_31.jpg"
         shutil.copy(file, ring / name)
         truth[name] = file.parent.name
     assert correct(ring, tmp_path / "corrected", truth) == len(truth)
-    result = refresh(data, tmp_path / "corrected", tmp_path / "run", "--cache", tmp_path / "cache")
+    more = ("--cache", tmp_path / "cache", "--taxonomy", taxonomy)
+    result = refresh(data, tmp_path / "corrected", empty, tmp_path / "run", *more)
     assert result["val"]["label_accuracy"] >= 0.8
     csv = tmp_path / "out.csv"
     sorter("classify", ring, "--model", tmp_path / "run" / "bundle", "--csv", csv, "--precision",
@@ -49,6 +58,34 @@ def test_the_old_is_not_forgotten(data_root: Path, tmp_path: Path) -> None:
     found = measure(data_root, tmp_path, count=20, per_class=100)
     assert found["corrected"] == 60
     assert found["fall_points"] <= 0.5, json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("classes", "strange", "says"),
+    [
+        (3, True, "knows 23 classes that no picture here shows"),
+        (26, False, "knows things that are of no class"),
+    ],
+)
+def test_a_refresh_that_would_forget_is_refused(
+    classes: int, strange: bool, says: str, tmp_path: Path
+) -> None:
+    """Corrected pictures alone: every figure of the run would be fine."""
+    codes = [item.code for item in default_taxonomy().categories[:classes]]
+    for number, code in enumerate(codes):
+        (tmp_path / "corrected" / code).mkdir(parents=True)
+        for i in range(4):
+            paint(tmp_path / "corrected" / code / f"{i}.png", (9 * number, 40 * i, 7 * i))
+    (tmp_path / "strange").mkdir()
+    paint(tmp_path / "strange" / "a.png", (1, 2, 3))
+    out = tmp_path / "run"
+    line = ["train", tmp_path / "corrected", "--init", RELEASED / "checkpoint.pt"]
+    line += ["--stage", "head", "--out", out, "--cache", tmp_path / "cache"]
+    line += ["--unknown", tmp_path / "strange"] if strange else []
+    done = CliRunner().invoke(app, [str(word) for word in line])
+    assert isinstance(done.exception, DataError), done.output
+    assert says in str(done.exception) and "sorter teach" in str(done.exception)
+    assert not list(out.glob("*.pt")), "nothing was trained"
 
 
 def test_the_readme_says_these_commands() -> None:

@@ -22,6 +22,8 @@ from sorter.vision.bundle import open_bundle  # noqa: E402
 from sorter.vision.classifier import Classifier  # noqa: E402
 from tests.support.train_pictures import draw, write_folder, write_strange, write_taxonomy  # noqa: E402
 from train.entry import export, train  # noqa: E402
+from train.release.export import loses_more  # noqa: E402
+from train.run_folder import write_json  # noqa: E402
 
 SMALL = {
     "network": "cnn",
@@ -153,6 +155,30 @@ def test_a_network_that_disagrees_is_not_released(place: Path) -> None:
         gate._check_fp16(place / "run" / "bundle", proof, expected)
 
 
+@pytest.mark.parametrize(
+    ("lost", "of", "allowed", "convinces"),
+    [
+        *((1, 12, 0.5, False), (2, 12, 0.5, True), (1, 130, 0.5, False), (3, 130, 0.5, True)),
+        *((30, 5000, 0.5, False), (40, 5000, 0.5, True), (1, 12, 0.0, True), (0, 12, 0.0, False)),
+    ],
+)
+def test_int8_is_judged_by_what_so_many_pictures_can_show(
+    lost: int, of: int, allowed: float, convinces: bool
+) -> None:
+    assert loses_more(100 * lost / of, of, allowed) == convinces
+
+
+def test_what_is_no_number_is_null_in_json(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.json"
+    write_json(file, {"val": {"loss": float("nan"), "curve": [1.0, float("-inf")]}, "n": 2})
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    document = json.loads(file.read_text(), parse_constant=refuse)
+    assert document == {"val": {"loss": None, "curve": [1.0, None]}, "n": 2}
+
+
 def test_a_run_is_never_overwritten_nor_put_among_the_pictures(place: Path) -> None:
     common: dict[str, Any] = {
         "data": place / "data",
@@ -166,10 +192,11 @@ def test_a_run_is_never_overwritten_nor_put_among_the_pictures(place: Path) -> N
 
 
 def test_a_refreshed_head_keeps_its_memory(place: Path, tmp_path: Path) -> None:
-    """Also without pictures of no class, and whatever the recipe says of a memory."""
+    """Whatever the recipe says of a memory."""
     start = place / "run" / "bundle" / "checkpoint.pt"
     train(
         data=place / "data",
+        unknown=(place / "strange",),
         taxonomy=place / "shapes.toml",
         out=tmp_path / "run",
         cache=place / "cache",
@@ -180,12 +207,13 @@ def test_a_refreshed_head_keeps_its_memory(place: Path, tmp_path: Path) -> None:
             "memory_weight": 0.0,
         },
     )
+    assert not list((tmp_path / "run").glob("curves.png")), "no epoch, no curve"
     before = torch.load(start, weights_only=True)["model"]
     after = torch.load(tmp_path / "run" / "final.pt", weights_only=True)["model"]
     assert torch.equal(before["memory.settings"], after["memory.settings"])
     mass = after["memory.values"].sum(0)
-    assert (mass > 0).all(), "every class, and the strange ones, of which this run has none"
-    assert len(after["memory.keys"]) <= 36 + len(before["memory.keys"])
+    assert (mass > 0).all(), "every class, and the strange ones"
+    assert len(after["memory.keys"]) <= 51 + len(before["memory.keys"])
     card = json.loads((tmp_path / "run" / "bundle" / "card.json").read_text())
     assert card["memory"]["weight"] == 0.5
 

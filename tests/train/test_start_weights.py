@@ -19,8 +19,8 @@ def _start(codes: list[str], outputs: int, file: Path) -> tuple[Network, list[st
     torch.manual_seed(1)
     network = build("dnn", outputs, size_px=16)
     said: list[str] = []
-    line = load_start(network, "dnn", str(file), file.parent, codes=codes, say=said.append)
-    assert line == f"start: {file.name}"
+    origin = load_start(network, "dnn", str(file), file.parent, codes=codes, say=said.append)
+    assert origin.name == file.name
     return network, said
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,21 @@ def test_the_command_judges_both_precisions(pictures: Path, tmp_path: Path) -> N
         ("fp16", "b.png", "peel"),
         ("int8", "b.png", "peel"),
     ]
+
+
+def test_the_held_out_split_is_judged_and_named(pictures: Path, tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    data = tmp_path / "data"
+    shutil.copytree(pictures / "data" / "train", data / "train")
+    shutil.copytree(pictures / "data" / "val", data / "Valid")
+    words = ["evaluate", str(data), "--model", str(bundle), "--precision", "int8", "--json"]
+    done = CliRunner().invoke(app, words)
+    assert "judged on the validation split" in done.stderr and "4 pictures" in done.stderr
+    shutil.copytree(pictures / "data" / "train", data / "test")
+    done = CliRunner().invoke(app, words)
+    assert "judged on the test split" in done.stderr
+    figures = json.loads(done.stdout)["int8"]
+    assert (figures["split"], figures["n"]) == ("test", 3)
 
 
 def test_a_broken_picture_is_left_out_and_said(pictures: Path, tmp_path: Path) -> None:

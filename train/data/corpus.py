@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from torch import Tensor
 from sorter.dataset import layout
 from sorter.domain import Taxonomy
 from sorter.errors import DataError, ImageError
+from sorter.text import escape
 from sorter.vision import images
 from train.data.backdrops import Backdrops, pack
 from train.data.transfer import send
@@ -33,6 +33,11 @@ from train.progress import Steps
 VAL_SHARE = 0.1
 UNKNOWN = -1
 """The label of a picture of none of the classes."""
+ROLES = ("train", "val", "test", "extra", "final", "unknown")
+TRAINED_ON = ("train", "extra", "final")
+"""The roles whose pictures teach the classes."""
+_NAMED = 5
+"""Pictures that a warning names; their number is always said."""
 _GPU_SHARE = 0.4
 """Of a GPU's free memory, that one array of pictures may take."""
 _ROWS_AT_ONCE = 512
@@ -40,7 +45,9 @@ _ROWS_AT_ONCE = 512
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One picture. `role`: train, val, extra, final (the last training only) or unknown."""
+    """One picture. `role` is one of `ROLES`: test pictures are judged at the end and nothing else,
+    final ones are for the last training only, unknown ones are of none of the classes.
+    """
 
     path: Path
     digest: str
@@ -88,7 +95,8 @@ class Corpus:
 def gather(sources: Sources, taxonomy: Taxonomy, *, say: Callable[[str], None]) -> Corpus:
     """Find every picture, hash it, check that it decodes, and give it a role.
 
-    A broken picture is said by name and left out. Raises DataError where nothing can be learnt.
+    A broken picture is said by name and left out; so are classes without a picture, and pictures
+    that are in two classes. Raises DataError where nothing can be learnt.
     """
     found: list[tuple[layout.Sample, str]] = []
     labelled = layout.read_labelled(sources.data, taxonomy)
@@ -120,8 +128,9 @@ def gather(sources: Sources, taxonomy: Taxonomy, *, say: Callable[[str], None]) 
         say(f"{len(broken)} broken pictures left out of {len(found)}")
     if sources.groups:
         _note_unnamed(sources.groups, [s.path for s in labelled], groups, say=say)
-    examples = _split(examples)
+    examples = _split(_validated(examples, say=say))
     _refuse_useless(examples, sources.data, taxonomy)
+    _warn(examples, taxonomy, say=say)
     return Corpus(tuple(examples), tuple(broken), taxonomy)
 
 
@@ -232,8 +241,17 @@ def _note_unnamed(
         )
 
 
+def _validated(examples: list[Example], *, say: Callable[[str], None]) -> list[Example]:
+    """Where DATA has a test split and no val, the test split is the one to validate on."""
+    roles = {e.role for e in examples}
+    if "test" not in roles or "val" in roles:
+        return examples
+    say("no val/ beside test/: its pictures are validated on, so they choose weights too")
+    return [replace(e, role="val") if e.role == "test" else e for e in examples]
+
+
 def _split(examples: list[Example]) -> list[Example]:
-    """Give DATA without train/ and val/ a split that content decides, class by class.
+    """Give DATA without splits one that content decides, class by class.
 
     Each class gives the tenth of its groups whose hash is lowest, at least one where it has four.
     """
@@ -252,16 +270,39 @@ def _split(examples: list[Example]) -> list[Example]:
 
 
 def _refuse_useless(examples: Sequence[Example], root: Path, taxonomy: Taxonomy) -> None:
-    have = Counter(e.label for e in examples if e.role in ("train", "extra", "final"))
+    have = {e.label for e in examples if e.role in TRAINED_ON}
     if not any(e.role == "train" for e in examples):
         raise DataError(
             f"{root}: no picture to train on; expected DATA/train/<class>/ or DATA/<class>/"
         )
     if len(have) < 2:
         raise DataError(f"{root}: pictures of one class only; nothing can be told apart")
-    for label in sorted({e.label for e in examples if e.role == "val"} - set(have)):
-        item = taxonomy.categories[label]
-        raise DataError(f"{root}: class {item.code} ({item.name}) is in val and missing in train")
+    for split in layout.HELD_OUT:
+        for label in sorted({e.label for e in examples if e.role == split} - have):
+            category = taxonomy.categories[label]
+            name = f"{category.code} ({category.name})"
+            raise DataError(f"{root}: class {name} is in {split} and missing in train")
+
+
+def _warn(examples: Sequence[Example], taxonomy: Taxonomy, *, say: Callable[[str], None]) -> None:
+    """Name the classes that nothing teaches, and the pictures that teach two of them."""
+    have = {e.label for e in examples if e.role in TRAINED_ON}
+    lacking = [c for n, c in enumerate(taxonomy.categories) if n not in have]
+    if lacking:
+        names = ", ".join(f"{category.code} ({category.name})" for category in lacking)
+        say(f"warning: no picture of {len(lacking)} classes, which cannot be learnt: {names}")
+    by_content: dict[str, list[Example]] = {}
+    for e in examples:
+        by_content.setdefault(e.digest, []).append(e)
+    torn = [same for same in by_content.values() if len({e.label for e in same}) > 1]
+    if torn:
+        say(f"warning: {len(torn)} pictures are in two classes, one of which is wrong:")
+    for same in torn[:_NAMED]:
+        first = same[0]
+        other = next(e for e in same if e.label != first.label)
+        say(f"  {escape(str(first.path))} and {escape(str(other.path))}")
+    if len(torn) > _NAMED:
+        say(f"  and {len(torn) - _NAMED} more; sorter data check names them all")
 
 
 def _write_rows(

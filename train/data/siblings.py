@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sorter.dataset.duplicates import find_links, groups_of, has_keypoints
 from train.config import Config
-from train.data.corpus import UNKNOWN, Corpus, Example
+from train.data.corpus import TRAINED_ON, UNKNOWN, Corpus, Example
 from train.progress import Steps
 
 VERSION = "2"
@@ -40,14 +40,15 @@ def know_siblings(
             how = "keypoints" if has_keypoints() else "looks alone: OpenCV is not installed"
             say(f"no --groups: found {photographs} photographs in {len(rows)} pictures by {how}")
     corpus = _with_copies(corpus)
-    trained = {corpus.examples[i].group for i in corpus.rows("train", "extra", "final")}
-    val = corpus.rows("val")
-    leaked = sum(corpus.examples[i].group in trained for i in val)
-    if leaked:
-        say(
-            f"warning: {leaked} of {len(val)} validation pictures have a sibling in training, so "
-            "the validation figure is flattered; see sorter data check, and use --folds"
-        )
+    trained = {corpus.examples[i].group for i in corpus.rows(*TRAINED_ON)}
+    for role, name in (("val", "validation"), ("test", "test")):
+        held_out = corpus.rows(role)
+        leaked = sum(corpus.examples[i].group in trained for i in held_out)
+        if leaked:
+            say(
+                f"warning: {leaked} of {len(held_out)} {name} pictures have a sibling in training, "
+                f"so the {name} figure is flattered; see sorter data check, and use --folds"
+            )
     return corpus
 
 
@@ -75,7 +76,7 @@ def _with_copies(corpus: Corpus) -> Corpus:
 
 
 def _grouped(corpus: Corpus, *, keypoints: bool, cache: Path, steps: Steps) -> Corpus:
-    rows = corpus.rows("train", "val")
+    rows = corpus.rows("train", "val", "test")
     chosen = [corpus.examples[i] for i in rows]
     key = hashlib.sha256(
         "\n".join([VERSION, str(keypoints), *(f"{e.label} {e.digest}" for e in chosen)]).encode()

@@ -1,4 +1,4 @@
-"""`python -m train.drawn DIR`: a labelled folder of drawn pictures."""
+"""`python -m train.drawn DIR`: a labelled folder of drawn pictures, and what goes with them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ def main(
     per_class: Annotated[int, typer.Option(help="Pictures a class.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="Same seed, same pictures.", min=0)] = 0,
     classes: Annotated[str, typer.Option(help="Class codes, separated by commas.")] = "",
+    empty: Annotated[
+        Path | None, typer.Option(help="Also draw surfaces with nothing on them, for --unknown.")
+    ] = None,
+    taxonomy: Annotated[
+        Path | None, typer.Option(help="Also write the classes that are drawn, as TOML.")
+    ] = None,
 ) -> None:
     """Draw pictures of the items that sorter ships drawings of."""
     from train.drawn.objects import OBJECTS
-    from train.drawn.render import write_folder
+    from train.drawn.render import write_empty, write_folder, write_taxonomy
 
     codes = classes.split(",") if classes else list(OBJECTS)
     unknown = [code for code in codes if code not in OBJECTS]
@@ -25,6 +31,10 @@ def main(
             f"no drawing of {', '.join(unknown)}; there are {', '.join(OBJECTS)}"
         )
     count = write_folder(folder, per_class=per_class, seed=seed, codes=codes)
+    if empty is not None:
+        count += write_empty(empty, count=per_class, seed=seed)
+    if taxonomy is not None:
+        write_taxonomy(taxonomy, codes)
     typer.echo(f"{count} pictures", err=True)
 
 

@@ -15,6 +15,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 SIDE_PX = 800
 """Side of the canvas that objects are drawn on, before it is made smaller."""
 
+SURFACES = ("tray", "table", "belt", "paper")
+
 Colour = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
 Rng = np.random.Generator
@@ -95,9 +97,12 @@ def slope(angle: float, strength: float) -> NDArray[np.float64]:
     return 1.0 + strength * (grid[None, :] * math.cos(angle) + grid[:, None] * math.sin(angle))
 
 
-def compose(layer: Layer, rng: Rng, side_px: int) -> Image.Image:
-    """The layer, turned and moved, with its shadow on a lit background; (side, side) RGB."""
-    scene = _background(rng)
+def compose(layer: Layer, rng: Rng, side_px: int, *, surface: str = "") -> Image.Image:
+    """The layer, turned and moved, with its shadow on a lit background; (side, side) RGB.
+
+    `surface` is one of `SURFACES`, or any of them where it is not given.
+    """
+    scene = _background(rng, surface)
     scale, angle = rng.uniform(0.8, 1.08), rng.uniform(-50, 50)
     size = round(SIDE_PX * scale)
     placed = layer.image.resize((size, size), Image.Resampling.BICUBIC)
@@ -139,9 +144,10 @@ def _noise(rng: Rng, grain: int) -> NDArray[np.float64]:
     return np.asarray(smooth).astype(np.float64) / 255.0
 
 
-def _background(rng: Rng) -> Image.Image:
+def _background(rng: Rng, surface: str) -> Image.Image:
     """A steel tray, a wooden table, a dark belt or white paper."""
     kind = int(rng.integers(4))
+    kind = SURFACES.index(surface) if surface else kind
     base = [(168, 172, 176), (150, 112, 74), (52, 54, 58), (228, 227, 222)][kind]
     pixels = np.ones((SIDE_PX, SIDE_PX, 3)) * np.array(vary(base, rng, 10))
     pixels *= (0.93 + 0.14 * _noise(rng, int(rng.integers(60, 240))))[..., None]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from train.drawn.canvas import compose
+from sorter.taxonomy import default_taxonomy, taxonomy_to_dict
+from train.drawn.canvas import SURFACES, Layer, compose
 from train.drawn.objects import OBJECTS
 
 SIDE_PX = 480
@@ -49,6 +51,32 @@ def write_folder(
             picture.save(place / f"{number:03d}.jpg", quality=88)
             count += 1
     return count
+
+
+def write_empty(folder: Path, *, count: int, seed: int = 0) -> int:
+    """Write `folder/<surface>/NNN.jpg`, `count` of each with nothing on it; how many in all."""
+    for surface in SURFACES:
+        place = folder / surface
+        place.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            rng = np.random.default_rng([seed * 100_000 + number, *surface.encode()])
+            picture = compose(Layer(), rng, SIDE_PX, surface=surface)
+            picture.save(place / f"{number:03d}.jpg", quality=88)
+    return count * len(SURFACES)
+
+
+def write_taxonomy(file: Path, codes: Iterable[str] = OBJECTS) -> None:
+    """Write sorter's own classes and bins as TOML, of the classes only `codes`."""
+    document = taxonomy_to_dict(default_taxonomy())
+    lines = [f"name = {json.dumps(document['name'])}"]
+    wanted = frozenset(codes)
+    for table in ("bins", "items"):
+        for row in document[table]:
+            if table == "items" and row["code"] not in wanted:
+                continue
+            lines += ["", f"[[{table}]]"]
+            lines += [f"{key} = {json.dumps(v, ensure_ascii=False)}" for key, v in row.items()]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_bundled(folder: Path) -> None:

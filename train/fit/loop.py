@@ -8,6 +8,7 @@ and `augment`, what it aims at from `targets`.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sorter.errors import UsageError
+from sorter.errors import ModelError, UsageError
 from train import checkpoint
 from train.config import Config, recipe_digest
 from train.data.augment import augment
@@ -90,7 +91,8 @@ def fit(
     """Train `network` in place and leave it with the weights to release; the history comes back.
 
     Writes `last.pt` and `best.pt` into the job's folder. Raises KeyboardInterrupt after saving
-    when `stop` is set.
+    when `stop` is set, and ModelError, saving nothing, when the loss or a weight is no number: what
+    was saved before stays.
     """
     network.freeze_norm = config.freeze_norm
     network.to(machine.device)
@@ -110,6 +112,7 @@ def fit(
 
     def save() -> None:
         state.loss_sum = float(loss_sum)
+        _refuse_divergence(state.loss_sum, state, config)
         if machine.rank == 0:
             content = _content(state, network, optimizer, scaler, start, average, config)
             checkpoint.save(last, content)
@@ -129,6 +132,8 @@ def fit(
             pull(greatest)
             if average is not None:
                 average(min(config.ema, (1 + at) / (10 + at)))
+            if loss_sum.is_cpu:  # elsewhere to look is to wait for the device
+                _refuse_divergence(float(loss_sum), state, config)
             state.step += 1
             ticker.show(state.step, loss_sum)
             if machine.agree(stop.wanted):
@@ -139,6 +144,7 @@ def fit(
         mean = float(loss_sum) / per_epoch  # waits for the device: what follows is timed
         state.seconds += time.perf_counter() - begun
         candidate = _candidate(network, start, average, config)
+        _refuse_divergence(mean, state, config, candidate)
         row = {"epoch": state.epoch + 1.0, "loss": mean}
         row["rate"] = float(optimizer.param_groups[0]["lr"])
         row["pictures_per_s"] = config.batch * (per_epoch - first) / (time.perf_counter() - begun)
@@ -156,6 +162,19 @@ def fit(
         machine.wait()
     _load_final(network, start, average, job, config)
     return state.history
+
+
+def _refuse_divergence(
+    loss: float, state: _State, config: Config, weights: Weights | None = None
+) -> None:
+    """Raise ModelError where the loss, or one of `weights`, is no number."""
+    if math.isfinite(loss) and all(w.isfinite().all() for w in (weights or {}).values()):
+        return
+    what = "a weight is no number" if math.isfinite(loss) else f"the loss is {loss}"
+    raise ModelError(
+        f"the training diverged: {what} at epoch {state.epoch + 1}, step {state.step}; what was "
+        f"saved before stays; begin again with a lower --lr (it is {config.lr:g}) or --amp off"
+    )
 
 
 def predict(

@@ -114,7 +114,7 @@ class Trainer:
             return
         if old:
             # What is judged must not be remembered from an earlier training.
-            held = np.setdiff1d(corpus.rows("train", "val", "extra", "unknown"), seen)
+            held = np.setdiff1d(corpus.rows("train", "val", "test", "extra", "unknown"), seen)
             old = old.cpu()
             if len(held):
                 old = old.without(self._features(network, held)[:, 0])

@@ -48,7 +48,8 @@ def assign(corpus: Corpus, config: Config) -> NDArray[np.int64]:
 
     `folds` splits DATA by photograph group, class by class. `leave_one_source_out` holds out
     whole sources of the extra pictures: spread over the same folds, or one at a time without
-    them. Sources of pictures of no class are spread in both. Final pictures are never used.
+    them. Sources of pictures of no class are spread in both. Final and test pictures are never
+    used.
     """
     fold = np.full(len(corpus.examples), ALWAYS, np.int64)
     families = _families(corpus, config.families)
@@ -80,7 +81,7 @@ def assign(corpus: Corpus, config: Config) -> NDArray[np.int64]:
         for i in corpus.rows("extra"):
             if groups[i] in where:
                 fold[i] = where[groups[i]]
-    fold[corpus.rows("final")] = NEVER
+    fold[corpus.rows("final", "test")] = NEVER
     return fold
 
 

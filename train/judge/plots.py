@@ -27,7 +27,10 @@ def draw(
     scores: NDArray[np.float32],
     calibration: Calibration,
 ) -> None:
-    """Write history.csv, curves.png, confusion.png, reliability.png, mistakes.html."""
+    """Write history.csv, curves.png, confusion.png, reliability.png, mistakes.html.
+
+    Only those that there is something to show in.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -36,20 +39,20 @@ def draw(
     classes = len(corpus.taxonomy.categories)
     probabilities = calibrated(scores[known], classes, calibration.temperature, calibration.slope)
     try:
-        _write_history(folder / "history.csv", history)
-        _draw_curves(folder / "curves.png", history)
+        if history:  # a head that is fitted alone has no epochs
+            _write_history(folder / "history.csv", history)
+            _draw_curves(folder / "curves.png", history)
         if known.any():
             _draw_confusion(folder / "confusion.png", corpus, labels[known], probabilities)
             _draw_reliability(folder / "reliability.png", labels[known], probabilities)
-        _write_mistakes(folder / "mistakes.html", corpus, rows[known], probabilities)
+            _write_mistakes(folder / "mistakes.html", corpus, rows[known], probabilities)
     except OSError as error:
         raise FolderError(f"{folder}: cannot write the plots: {error}") from error
 
 
 def _write_history(file: Path, history: Sequence[dict[str, float]]) -> None:
-    names = list(history[0]) if history else ["epoch", "loss", "rate"]
     with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, names)
+        writer = csv.DictWriter(stream, list(history[0]))
         writer.writeheader()
         writer.writerows(history)
 
@@ -60,7 +63,7 @@ def _draw_curves(file: Path, history: Sequence[dict[str, float]]) -> None:
     axes[0].plot(epochs, [h["loss"] for h in history], marker=".")
     axes[0].set(title="loss", xlabel="epoch")
     for key, name in (("val_top1", "label"), ("val_bin", "bin")):
-        if history and key in history[0]:
+        if key in history[0]:
             axes[1].plot(epochs, [h[key] for h in history], marker=".", label=name)
             axes[1].legend()
     axes[1].set(title="validation accuracy", xlabel="epoch")

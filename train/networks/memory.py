@@ -70,8 +70,9 @@ class Memory(nn.Module):
         known, strange = self.values[:, :classes], self.values[:, classes:]
         mass = torch.cat([known.sum().expand(classes), strange.sum()[None]])
         found = near @ (self.values / mass.clamp_min(1e-6))
-        evidence = torch.log(found + _FLOOR)
-        any_class = torch.log(found[:, :classes].sum(1, keepdim=True) + _FLOOR)
+        # Not added: runtimes take away an addition of so little, and log(0) times 0 is no number.
+        evidence = torch.log(found.clamp_min(_FLOOR))
+        any_class = torch.log(found[:, :classes].sum(1, keepdim=True).clamp_min(_FLOOR))
         own = scores[:, classes:] if scores.shape[1] > classes else torch.zeros_like(any_class)
         inside = scores[:, :classes] + evidence[:, :classes] * self.settings[1]
         return torch.cat([inside, own, any_class, evidence[:, classes:]], 1)

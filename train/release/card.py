@@ -13,7 +13,7 @@ from typing import Any
 
 from sorter.taxonomy import taxonomy_to_dict
 from train.config import Config, recipe_digest, to_dict
-from train.data.corpus import Corpus, Sources
+from train.data.corpus import ROLES, Corpus, Sources
 from train.fit.features import weights_digest
 from train.judge import figures
 from train.networks import Network
@@ -70,7 +70,7 @@ def make_card(
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = "source"
-    counts = {r: len(corpus.rows(r)) for r in ("train", "val", "extra", "final", "unknown")}
+    counts = {role: len(corpus.rows(role)) for role in ROLES}
     return {
         "network": config.network,
         "data_digest": corpus.digest,
