@@ -2,17 +2,55 @@
 
 Owns the rules for a single number: same line on a retry, query before doubt, replies for any other
 number ignored, no GO after its deadline or after a doubt. Does not know ports or hand-shakes.
+
+    phase      what is said                     what ends it
+    ACCEPTING  GO, the same line again          ACK: MOVING; no answer, too late: ASKING
+    MOVING     nothing                          DONE, FAIL: OVER; no word in time: ASKING
+    ASKING     Q, again                         DONE, FAIL, UNK, NEW: OVER; BUSY: MOVING
+    HELD       nothing: there is no link        a hand-shake: ASKING; the limit of doubt: OVER
+    OVER       nothing; `result` is there
+
+NEW ("never started") is believed of a device that is surely the one that was told. Behind a port
+that was opened anew another may answer, a spare that knows the session, whose NEW says nothing
+about the first one: unless it is still the same boot, the number stays UNCERTAIN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum, auto
 from math import inf
 
 from sorter.actuator.protocol import Answer, Command, Reply, Verb
-from sorter.actuator.timing import Timing
 from sorter.domain import Delivery, Movement
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Every duration of the host's half: seconds, and counts of tries.
+
+    `doubt_limit_s` bounds how long a command may stay unknown. What is written must be on its way
+    within `blocked_s`; bytes that lie in the machine's queue for `queued_s` are dropped with the
+    port (a device that hears nothing for so long is in its safe position anyway).
+    """
+
+    boot_wait_s: float = 3.0
+    hello_every_s: float = 0.5
+    hello_for_s: float = 10.0
+    beat_every_s: float = 1.0
+    beats_lost: int = 5
+    ack_first_s: float = 0.2
+    ack_longest_s: float = 1.0
+    tries: int = 5
+    move_budget_s: float = 3.0
+    move_slack_s: float = 1.0
+    doubt_limit_s: float = 30.0
+    backoff_first_s: float = 0.2
+    backoff_longest_s: float = 2.0
+    blocked_s: float = 0.9
+    queued_s: float = 3.0
+
 
 _SETTLED = {
     "DONE": (Delivery.DONE, ""),
@@ -23,7 +61,7 @@ _SETTLED = {
 
 
 class Phase(Enum):
-    """What the errand waits for."""
+    """What the exchange waits for."""
 
     ACCEPTING = auto()
     MOVING = auto()
@@ -32,7 +70,7 @@ class Phase(Enum):
     OVER = auto()
 
 
-class Errand:
+class Exchange:
     """A GO (`command.verb` GO), a query alone (Q), or a HOME or CLR; `result` once it is over."""
 
     def __init__(
@@ -49,6 +87,8 @@ class Errand:
         self.number = command.fields[1 if command.verb is Verb.GO else 0]
         self.bin = command.fields[2] if command.verb is Verb.GO else ""
         self.boot = boot
+        self._told_boot = boot
+        self._reopened = command.verb is Verb.QUERY  # asked after a crash: whoever answers now
         self.result: Movement | None = None
         self.exhausted = False  # five tries without an answer: the session must shake hands
         self.needs_greeting = False  # the device refuses until a hand-shake
@@ -71,15 +111,16 @@ class Errand:
         self._tries = 0
         self._try(now)
 
-    def hold(self, now: float) -> None:
+    def hold(self, now: float, *, port_lost: bool = False) -> None:
         """The link is gone or the device restarted: say nothing until `resume`."""
+        self._reopened |= port_lost
         if self._phase is not Phase.OVER:
             self._doubt(now)
             self._phase = Phase.HELD
             self.wake_at = self._limit
 
     def resume(self, boot: str, now: float) -> None:
-        """Hands are shaken again (with `boot`): a held errand asks what became of its number."""
+        """Hands are shaken again (with `boot`): a held exchange asks what became of its number."""
         if self._phase is Phase.HELD:
             self.boot = boot
             self.exhausted = self.needs_greeting = False
@@ -142,6 +183,9 @@ class Errand:
     def _settle(self, word: str, now: float) -> None:
         if word == "BUSY":
             self._moving(now, self._timing.ack_longest_s)
+        elif word == "NEW" and self._reopened and self.boot != self._told_boot:
+            why = "the device that answers now never started this number; another may have"
+            self._finish(Delivery.UNCERTAIN, why)
         else:
             self._finish(*_SETTLED[word])
 

@@ -12,12 +12,11 @@ import threading
 from collections.abc import Callable
 from math import inf
 
-from sorter.actuator.exchange import Errand
+from sorter.actuator.exchange import Exchange, Timing
 from sorter.actuator.plain import PlainLink
 from sorter.actuator.protocol import Verb
 from sorter.actuator.serialport import Port, open_port
 from sorter.actuator.session import Session
-from sorter.actuator.timing import Timing
 from sorter.domain import Delivery, LinkStatus, Movement
 from sorter.errors import PortError, SorterError, UsageError
 from sorter.host.clock import uptime_s
@@ -72,11 +71,11 @@ class Link:
                 return Movement(Delivery.NOT_SENT, "the link is not running")
             if self._backlog or not self._flush():
                 return Movement(Delivery.NOT_SENT, "the device is not reading", session.boot)
-            errand = session.move(n, bin_number, boot=boot, deadline=deadline, now=self._clock())
-            if isinstance(errand, Movement):
-                return errand
-            self._flush(errand)
-            return self._outcome(errand)
+            exchange = session.move(n, bin_number, boot=boot, deadline=deadline, now=self._clock())
+            if isinstance(exchange, Movement):
+                return exchange
+            self._flush(exchange)
+            return self._outcome(exchange)
 
     def resolve(self, n: int, *, boot: str) -> Movement:
         """See Actuator. Waits for a hand-shake up to the time allowed for doubt."""
@@ -84,9 +83,9 @@ class Link:
             session = self._session
             if session is None or self._closing.is_set():
                 return Movement(Delivery.UNCERTAIN, "the link is not running", boot)
-            errand = session.ask(n, boot=boot, now=self._clock())
+            exchange = session.ask(n, boot=boot, now=self._clock())
             self._flush()
-            return self._outcome(errand)
+            return self._outcome(exchange)
 
     def home(self) -> Movement:
         """Bring the diverter to its home position."""
@@ -113,8 +112,8 @@ class Link:
         """See Actuator. A command under way ends as UNCERTAIN."""
         self._closing.set()
         with self._news:
-            if self._session and self._session.errand:
-                self._session.errand.abandon("the link was closed")
+            if self._session and self._session.exchange:
+                self._session.exchange.abandon("the link was closed")
             self._news.notify_all()
             if self._pipe:
                 self._pipe.wake()
@@ -134,25 +133,25 @@ class Link:
             session = self._session
             if session is None or self._closing.is_set():
                 return Movement(Delivery.NOT_SENT, "the link is not running")
-            errand = session.order(verb, now=self._clock())
-            if isinstance(errand, Movement):
-                return errand
+            exchange = session.order(verb, now=self._clock())
+            if isinstance(exchange, Movement):
+                return exchange
             self._flush()
-            return self._outcome(errand)
+            return self._outcome(exchange)
 
-    def _outcome(self, errand: Errand) -> Movement:
+    def _outcome(self, exchange: Exchange) -> Movement:
         if self._pipe:
-            self._pipe.wake()  # the thread must learn the errand's own deadline
-        while errand.result is None:
+            self._pipe.wake()  # the thread must learn the exchange's own deadline
+        while exchange.result is None:
             if self._closing.is_set():
-                errand.abandon("the link was closed")
+                exchange.abandon("the link was closed")
                 break
             self._news.wait(1.0)
         if self._session:
             self._session.finish()
-        return errand.result or Movement(Delivery.UNCERTAIN, "the link was closed", errand.boot)
+        return exchange.result or Movement(Delivery.UNCERTAIN, "the link was closed", exchange.boot)
 
-    def _flush(self, errand: Errand | None = None) -> bool:
+    def _flush(self, exchange: Exchange | None = None) -> bool:
         """Write what the session has to say; True if everything has left."""
         if self._pipe is None or self._session is None:
             return False
@@ -163,14 +162,14 @@ class Link:
         try:
             taken = self._pipe.write(data)
         except PortError as error:
-            # Nothing says how much arrived: the errand is in doubt, the port is finished.
+            # Nothing says how much arrived: the exchange is in doubt, the port is finished.
             self._session.lost(str(error), self._clock())
             self._session.broken = str(error)
             self._backlog = b""
             self._pipe.wake()
             return False
-        if errand is not None and taken == 0:
-            errand.withdraw("the device is not reading")
+        if exchange is not None and taken == 0:
+            exchange.withdraw("the device is not reading")
             return False
         if taken < len(data) and not self._backlog:
             self._backlog_since = self._clock()
@@ -203,7 +202,7 @@ class Link:
         with self._news:
             session.opened(self._clock())
             self._pipe, self._backlog = pipe, b""
-        why, current_at = "closed by this program", 0.0
+        why, current_at, empty_at = "closed by this program", 0.0, self._clock()
         try:
             while not self._closing.is_set():
                 self._beat()
@@ -221,6 +220,12 @@ class Link:
                         break
                     wait_s = min(session.wake_at - now, 0.25)
                     stuck = bool(self._backlog)
+                if not pipe.unsent():
+                    empty_at = now
+                elif now - empty_at > self._timing.queued_s:
+                    # Read later, they would move something for an item that is long gone.
+                    why = "the device does not read what is written"
+                    break
                 if now >= current_at:
                     current_at = now + 0.5
                     if not pipe.is_current():
@@ -250,13 +255,13 @@ class Link:
             self._publish(session)
 
     def _pause(self, session: Session, for_s: float) -> None:
-        """Wait between two attempts, while a held errand's own time limit still runs."""
+        """Wait between two attempts, while a held exchange's own time limit still runs."""
         until = self._clock() + for_s
         while (left := until - self._clock()) > 0 and not self._closing.wait(min(left, 0.1)):
             with self._news:
-                errand = session.errand
-                if errand and errand.wake_at < inf:
-                    errand.tick(self._clock())
+                exchange = session.exchange
+                if exchange and exchange.wake_at < inf:
+                    exchange.tick(self._clock())
                     self._news.notify_all()
 
 

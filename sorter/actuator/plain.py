@@ -1,7 +1,9 @@
 """`--protocol plain`: one byte a bin, for devices that answer nothing.
 
-Owns the one write. There is no reply, no retry and nothing to ask: DONE here means "sent". Still
-at most one movement an item: a byte is written once or, when in doubt, never again.
+Owns the one write. There is no reply, no retry and nothing to ask: DONE here means "sent", that the
+byte left this machine before the deadline. One that lies in the queue is dropped with the port, and
+where nobody can say (a pty) it is UNCERTAIN. Still at most one movement an item: a byte is written
+once or, when in doubt, never again.
 """
 
 from __future__ import annotations
@@ -10,11 +12,14 @@ import secrets
 import threading
 from collections.abc import Callable
 
+from sorter.actuator.exchange import Timing
 from sorter.actuator.serialport import Port
-from sorter.actuator.timing import Timing
 from sorter.domain import Delivery, LinkStatus, Movement
 from sorter.errors import PortError, SorterError, UsageError
 from sorter.host.clock import uptime_s
+
+LOOK_S = 0.002
+"""Between two looks at whether a byte has left."""
 
 
 class PlainLink:
@@ -64,11 +69,11 @@ class PlainLink:
         return self._status
 
     def move(self, n: int, bin_number: int, *, boot: str, deadline: float) -> Movement:
-        """See Actuator: DONE with detail 'sent' once the byte has left."""
+        """See Actuator: DONE with detail 'sent' once the byte has left, in time."""
         with self._lock:
             why = ""
-            if self._pipe is None or not self._status.ready:
-                why = f"link not ready: {self._status.detail}"
+            if self._pipe is None or self._failed or not self._status.ready:
+                why = f"link not ready: {self._failed or self._status.detail}"
             elif boot != self._boot:
                 why = "the port was opened anew since this command was decided"
             elif not 1 <= bin_number <= self._bins:
@@ -80,16 +85,33 @@ class PlainLink:
             if why or self._pipe is None:
                 return Movement(Delivery.NOT_SENT, why, self._boot)
             try:
-                taken = self._pipe.write(self._alphabet[bin_number - 1].encode("ascii"))
+                if not self._pipe.write(self._alphabet[bin_number - 1].encode("ascii")):
+                    return Movement(Delivery.NOT_SENT, "the device is not reading", self._boot)
+                self._highest = n
+                return self._left(self._pipe, deadline)
             except PortError as error:
                 self._highest = n
-                self._failed = str(error)
-                self._pipe.wake()
-                return Movement(Delivery.UNCERTAIN, str(error), self._boot)
-            if not taken:
-                return Movement(Delivery.NOT_SENT, "the device is not reading", self._boot)
-            self._highest = n
-            return Movement(Delivery.DONE, "sent", self._boot)
+                return self._give_up(self._pipe, str(error))
+
+    def _left(self, pipe: Port, deadline: float) -> Movement:
+        """See the byte off until it has left, or must not leave any more."""
+        until = min(deadline, self._clock() + self._timing.blocked_s)
+        while unsent := pipe.unsent():
+            if self._clock() > until or self._closing.wait(LOOK_S):
+                why = "the device did not take it in time, so it was dropped"
+                return self._give_up(pipe, why)
+        if unsent is None:
+            why = "sent, but this kind of port does not tell whether it left"
+            return Movement(Delivery.UNCERTAIN, why, self._boot)
+        if self._clock() > deadline:
+            return Movement(Delivery.UNCERTAIN, "sent, but perhaps too late", self._boot)
+        return Movement(Delivery.DONE, "sent", self._boot)
+
+    def _give_up(self, pipe: Port, why: str) -> Movement:
+        """Let the thread close the port, which drops what is in its queue."""
+        self._failed = why
+        pipe.wake()
+        return Movement(Delivery.UNCERTAIN, why, self._boot)
 
     def resolve(self, n: int, *, boot: str) -> Movement:
         """See Actuator: such a device cannot be asked."""

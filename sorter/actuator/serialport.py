@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import socket
+import struct
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +31,7 @@ _CHUNK: Final = 4096
 # An unplug shows as any of these: pyserial's own, the system's, termios's (neither), and
 # TypeError or AttributeError when the handle vanishes under a call in progress.
 _GONE = (serial.SerialException, OSError, termios.error, TypeError, AttributeError, ValueError)
+_PTYS: Final = range(136, 144)  # the major numbers of Unix 98 pseudo-terminals
 _LATER = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
 
 
@@ -51,6 +54,13 @@ class Port(Protocol):
 
     def write(self, data: bytes) -> int:
         """How many bytes were taken, 0 to all; does not wait for the device to read."""
+
+    def unsent(self) -> int | None:
+        """How many written bytes still lie in this machine's queue; None where nobody can say.
+
+        A pty is such a port: its other end is a program, and the kernel counts what that program
+        has not read yet as gone.
+        """
 
     def wake(self) -> None:
         """Make a `read` in another thread return early."""
@@ -100,6 +110,13 @@ class FilePort:
                     return 0
                 raise
 
+    def unsent(self) -> int | None:
+        """See Port."""
+        with _translated(f"{self._name} is gone"):
+            if os.major(os.fstat(self._fd).st_rdev) in _PTYS:
+                return None
+            return _queued(self._fd)
+
     def wake(self) -> None:
         """See Port."""
         with contextlib.suppress(OSError):
@@ -119,7 +136,10 @@ class FilePort:
         """See Port."""
         # Unsent bytes must not reach the device later, nor make close() wait for it.
         with contextlib.suppress(*_GONE):
-            termios.tcflush(self._fd, termios.TCIOFLUSH)
+            if isinstance(self._owner, socket.socket):
+                _forget_queue(self._owner)
+            else:
+                termios.tcflush(self._fd, termios.TCIOFLUSH)
         with contextlib.suppress(*_GONE):
             self._owner.close()
         for fd in (self._bell_read, self._bell_write):
@@ -129,8 +149,10 @@ class FilePort:
 class UrlPort:
     """Any other pyserial URL (rfc2217:// and its kin), through pyserial's own calls."""
 
-    def __init__(self, name: str, owner: serial.Serial) -> None:
-        self._name, self._owner = name, owner
+    def __init__(
+        self, name: str, owner: serial.Serial, connection: socket.socket | None = None
+    ) -> None:
+        self._name, self._owner, self._connection = name, owner, connection
         self._rung = False
 
     def read(self, wait_s: float, *, wanted_room: bool = False) -> bytes:
@@ -151,6 +173,13 @@ class UrlPort:
             self._owner.write(data)
         return len(data)
 
+    def unsent(self) -> int | None:
+        """See Port; known where the bytes go out on a connection of our own."""
+        if self._connection is None:
+            return None
+        with _translated(f"{self._name} is gone"):
+            return _queued(self._connection.fileno())
+
     def wake(self) -> None:
         """See Port."""
         self._rung = True
@@ -162,7 +191,27 @@ class UrlPort:
     def close(self) -> None:
         """See Port."""
         with contextlib.suppress(*_GONE):
+            if self._connection is not None:
+                _forget_queue(self._connection)
+        with contextlib.suppress(*_GONE):
             self._owner.close()
+
+
+def _queued(fd: int) -> int | None:
+    """Bytes in a tty's output queue, or not yet acknowledged on a TCP connection; else None."""
+    try:
+        (count,) = struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)))
+    except OSError as error:
+        if error.errno in (errno.ENOTTY, errno.EINVAL):
+            return None
+        raise
+    return int(count)
+
+
+def _forget_queue(connection: socket.socket) -> None:
+    """Let closing drop what has not left; the kernel would go on trying to deliver it."""
+    if _queued(connection.fileno()):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def check_name(name: str) -> None:
@@ -223,6 +272,7 @@ def _open_url(name: str) -> Port:
         raise PortError(f"{name}: cannot be opened: {error}; check the address") from error
     # rfc2217's writes go out on a blocking socket whose own limit is five seconds.
     inner = getattr(owner, "_socket", None)
-    if isinstance(inner, socket.socket):
-        inner.settimeout(CONNECT_S)
-    return UrlPort(name, owner)
+    if not isinstance(inner, socket.socket):
+        return UrlPort(name, owner)
+    inner.settimeout(CONNECT_S)
+    return UrlPort(name, owner, inner)

@@ -2,14 +2,32 @@
 
 Owns the hand-shake, the identity check, the heart-beat, what a restart of the device means, and
 that one command is outstanding at most. Bytes come in through `received` and go out through
-`take`; time is an argument. The rules for a single command are `errand`'s; ports are `link`'s.
+`take`; time is an argument. The rules for a single command are `exchange`'s; ports are `link`'s.
+
+The states of a connection:
+
+    state     meaning                              what leads on
+    closed    no port, or one that was given up    the port opens: waiting
+    waiting   the port is open, and a board may    BOOT, or 3 s without: greeting
+              be restarting because of that
+    greeting  HI is said every half second         HI with our session: ready, or fault where it
+                                                   reports one; 10 s without, another protocol,
+                                                   another name, an old journal: closed
+    ready     GO may be said                       five heart-beats or tries unanswered, BOOT, SAFE,
+                                                   a NAK that wants a hand-shake: greeting;
+                                                   FAULT: fault
+    fault     the device has stopped itself        it reports IDLE or SAFE, or BOOT: greeting
+
+From every state a lost port leads to closed. A command under way is held meanwhile and asked about
+after the next hand-shake.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from math import inf
 
-from sorter.actuator.exchange import Errand
+from sorter.actuator.exchange import Exchange, Timing
 from sorter.actuator.protocol import (
     NUMBER_MAX,
     SID_PATTERN,
@@ -22,10 +40,18 @@ from sorter.actuator.protocol import (
     encode,
     reply_decoder,
 )
-from sorter.actuator.state import State
-from sorter.actuator.timing import Timing
 from sorter.domain import Delivery, LinkStatus, Movement
 from sorter.errors import UsageError
+
+
+class State(StrEnum):
+    """Where the connection stands, in the words that operators see; only READY may move."""
+
+    CLOSED = "closed"
+    WAITING = "waiting"
+    GREETING = "greeting"
+    READY = "ready"
+    FAULT = "fault"
 
 
 class Session:
@@ -52,7 +78,7 @@ class Session:
         self.timing = timing or Timing()
         self.state = State.CLOSED
         self.boot = self.name = self.detail = self.broken = self.misfit = ""
-        self.errand: Errand | None = None
+        self.exchange: Exchange | None = None
         self.foreign = self.garbage = 0
         self._ours = False  # the device has taken this session
         self._sid, self._next, self._bins, self._device = sid, next_n, bins, device
@@ -71,12 +97,12 @@ class Session:
         self._hello_at = now + self.timing.boot_wait_s
 
     def lost(self, why: str, now: float) -> None:
-        """The port is closed; an errand under way waits for the next hand-shake."""
+        """The port is closed; an exchange under way waits for the next hand-shake."""
         self._out.clear()
         self._enter(State.CLOSED, why)
         self._hello_at = self._hello_until = self._beat_at = inf
-        if self.errand:
-            self.errand.hold(now)
+        if self.exchange:
+            self.exchange.hold(now, port_lost=True)
 
     def received(self, data: bytes, now: float) -> None:
         """Bytes from the device."""
@@ -88,10 +114,10 @@ class Session:
 
     def tick(self, now: float) -> None:
         """Do what is due at `now`."""
-        errand = self.errand
-        if errand and now >= errand.wake_at:
-            errand.tick(now)
-            if errand.exhausted and self.state in (State.READY, State.FAULT):
+        exchange = self.exchange
+        if exchange and now >= exchange.wake_at:
+            exchange.tick(now)
+            if exchange.exhausted and self.state in (State.READY, State.FAULT):
                 self._greet(f"no answer to {self.timing.tries} tries", now)
         if now >= self._hello_at:
             if self.state is State.WAITING:
@@ -112,8 +138,8 @@ class Session:
     @property
     def wake_at(self) -> float:
         """When `tick` has something to do next; infinity if only bytes can bring news."""
-        errand_at = self.errand.wake_at if self.errand else inf
-        return min(errand_at, self._hello_at, self._beat_at)
+        exchange_at = self.exchange.wake_at if self.exchange else inf
+        return min(exchange_at, self._hello_at, self._beat_at)
 
     def take(self) -> bytes:
         """Bytes to write now; they are handed out once."""
@@ -129,7 +155,7 @@ class Session:
 
     def move(
         self, n: int, bin_number: int, *, boot: str, deadline: float, now: float
-    ) -> Errand | Movement:
+    ) -> Exchange | Movement:
         """Begin to move for `n`, at most once; a Movement at once where nothing was written."""
         why = self._objection(boot)
         if not why and now > deadline:
@@ -141,7 +167,7 @@ class Session:
         if why:
             return Movement(Delivery.NOT_SENT, why, self.boot)
         command = Command(Verb.GO, (self._sid, str(n), str(bin_number)))
-        self.errand = Errand(
+        self.exchange = Exchange(
             command,
             timing=self.timing,
             send=self._send,
@@ -150,36 +176,36 @@ class Session:
             moved_before=n < self._next,
         )
         self._next = max(self._next, n + 1)
-        self.errand.start(now)
-        return self.errand
+        self.exchange.start(now)
+        return self.exchange
 
-    def ask(self, n: int, *, boot: str, now: float) -> Errand:
+    def ask(self, n: int, *, boot: str, now: float) -> Exchange:
         """Begin to find out what became of `n`; waits for a hand-shake where there is none."""
         command = Command(Verb.QUERY, (str(n),))
-        self.errand = Errand(command, timing=self.timing, send=self._send, boot=boot)
+        self.exchange = Exchange(command, timing=self.timing, send=self._send, boot=boot)
         self._next = max(self._next, n + 1)
         if self.state in (State.READY, State.FAULT) and self._ours:
-            self.errand.boot = self.boot
-            self.errand.start(now)
+            self.exchange.boot = self.boot
+            self.exchange.start(now)
         else:
-            self.errand.hold(now)
-        return self.errand
+            self.exchange.hold(now)
+        return self.exchange
 
-    def order(self, verb: Verb, *, now: float) -> Errand | Movement:
+    def order(self, verb: Verb, *, now: float) -> Exchange | Movement:
         """Begin HOME or CLR. Their numbers come from the top of the range, away from items."""
-        in_fault = verb is Verb.CLEAR and self.state is State.FAULT and self.errand is None
+        in_fault = verb is Verb.CLEAR and self.state is State.FAULT and self.exchange is None
         why = self._objection(self.boot)
         if why and not in_fault:
             return Movement(Delivery.NOT_SENT, why, self.boot)
         self._beat += 1
         command = Command(verb, (str(NUMBER_MAX - self._beat % 100_000),))
-        self.errand = Errand(command, timing=self.timing, send=self._send, boot=self.boot)
-        self.errand.start(now)
-        return self.errand
+        self.exchange = Exchange(command, timing=self.timing, send=self._send, boot=self.boot)
+        self.exchange.start(now)
+        return self.exchange
 
     def finish(self) -> None:
-        """Forget the errand: the caller has its result."""
-        self.errand = None
+        """Forget the exchange: the caller has its result."""
+        self.exchange = None
 
     def stop(self) -> None:
         """Stop the device now, whatever else is going on."""
@@ -188,7 +214,7 @@ class Session:
     def _objection(self, boot: str) -> str:
         if self.state is not State.READY:
             return f"link not ready: {self.detail}"
-        if self.errand is not None:
+        if self.exchange is not None:
             return "another command is outstanding"
         if boot != self.boot:
             return "the device has restarted since this command was decided"
@@ -206,10 +232,10 @@ class Session:
         elif answer is Answer.FAULT:
             if self.state is State.READY:
                 self._fault(f"the device reports FAULT {reply.fields[0]}", now)
-        elif self.errand and reply.fields[0] == self.errand.number:
-            self.errand.hear(reply, now)
-            if self.errand.needs_greeting and self.state is State.READY:
-                self.errand.needs_greeting = False
+        elif self.exchange and reply.fields[0] == self.exchange.number:
+            self.exchange.hear(reply, now)
+            if self.exchange.needs_greeting and self.state is State.READY:
+                self.exchange.needs_greeting = False
                 self._greet("the device wants a new hand-shake", now)
             elif reply.fields[1:] == ("FAULT",) and self.state is State.READY:
                 self._fault("the device is in FAULT", now)
@@ -251,9 +277,9 @@ class Session:
         self._enter(State.READY, f"device {name!r} ready")
         if device_state == "FAULT":
             self._fault("the device is in FAULT", now)
-        if self.errand and self._ours:
-            self.errand.hold(now)
-            self.errand.resume(boot, now)
+        if self.exchange and self._ours:
+            self.exchange.hold(now)
+            self.exchange.resume(boot, now)
 
     def _device_state(self, word: str, now: float) -> None:
         if word == "FAULT" and self.state is State.READY:
@@ -266,14 +292,14 @@ class Session:
     def _fault(self, why: str, now: float) -> None:
         self._enter(State.FAULT, why + "; look at the machine, then clear or reset it")
         # A device of another session would answer about that session's numbers.
-        if self.errand and self._ours and self.errand.command.verb in (Verb.GO, Verb.QUERY):
-            self.errand.hold(now)
-            self.errand.resume(self.boot, now)
+        if self.exchange and self._ours and self.exchange.command.verb in (Verb.GO, Verb.QUERY):
+            self.exchange.hold(now)
+            self.exchange.resume(self.boot, now)
 
     def _greet(self, why: str, now: float) -> None:
         self._enter(State.GREETING, why + "; shaking hands")
-        if self.errand:
-            self.errand.hold(now)
+        if self.exchange:
+            self.exchange.hold(now)
         self._unanswered = 0
         self._beat_at = inf
         self._hello_until = now + self.timing.hello_for_s

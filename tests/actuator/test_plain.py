@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sorter.actuator.exchange import Timing
 from sorter.actuator.link import open_actuator
 from sorter.actuator.plain import PlainLink
 from sorter.actuator.serialport import open_port
@@ -17,6 +21,57 @@ from sorter.errors import UsageError
 from sorter.host.clock import uptime_s
 
 
+class Reader:
+    """A device behind TCP that reads what comes, or lets it lie."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.name = f"socket://127.0.0.1:{self._server.getsockname()[1]}"
+        self._ends: list[socket.socket] = []
+
+    def read(self) -> bytes:
+        """What the newest connection brought."""
+        if not self._ends:
+            self._ends.append(self._server.accept()[0])
+            self._ends[-1].settimeout(5)
+        return self._ends[-1].recv(100)
+
+    def close(self) -> None:
+        for end in (*self._ends, self._server):
+            end.close()
+
+
+class Clogged:
+    """A port whose device takes nothing: what is written lies in the queue until it is closed."""
+
+    def __init__(self) -> None:
+        self.queue = b""
+        self.closed = threading.Event()
+        self._woken = threading.Event()
+
+    def read(self, wait_s: float, *, wanted_room: bool = False) -> bytes:
+        self._woken.wait(wait_s)
+        self._woken.clear()
+        return b""
+
+    def write(self, data: bytes) -> int:
+        self.queue += data
+        return len(data)
+
+    def unsent(self) -> int | None:
+        return len(self.queue)
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def is_current(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.queue = b""
+        self.closed.set()
+
+
 @pytest.fixture
 def pty() -> Iterator[PtySocket]:
     end = PtySocket()
@@ -24,16 +79,26 @@ def pty() -> Iterator[PtySocket]:
     end.close()
 
 
-def test_plain_writes_one_byte_and_says_sent(pty: PtySocket) -> None:
-    link = PlainLink(lambda: open_port(pty.name), settle_s=0.1, alphabet="abcd")
+@pytest.fixture
+def reader() -> Iterator[Reader]:
+    end = Reader()
+    yield end
+    end.close()
+
+
+def started(link: PlainLink) -> PlainLink:
     link.start("s1", 1)
     while not link.status().ready:
         time.sleep(0.01)
+    return link
+
+
+def test_plain_writes_one_byte_and_says_sent(reader: Reader) -> None:
+    link = started(PlainLink(lambda: open_port(reader.name), settle_s=0.1, alphabet="abcd"))
     boot = link.status().boot
     soon = uptime_s() + 5
-    assert link.move(1, 3, boot=boot, deadline=soon).detail == "sent"
-    time.sleep(0.05)
-    assert pty.read() == b"c"
+    done = link.move(1, 3, boot=boot, deadline=soon)
+    assert (done.delivery, done.detail) == (Delivery.DONE, "sent")
     for n, bin_number, its_boot, until in (
         (1, 3, boot, soon),  # the same number again
         (0, 3, boot, soon),  # an older one
@@ -44,16 +109,68 @@ def test_plain_writes_one_byte_and_says_sent(pty: PtySocket) -> None:
         done = link.move(n, bin_number, boot=its_boot, deadline=until)
         assert done.delivery is Delivery.NOT_SENT
     assert link.resolve(1, boot=boot).delivery is Delivery.UNCERTAIN
-    assert pty.read() == b""
+    time.sleep(0.05)
+    assert reader.read() == b"c"
     link.close()
+
+
+def test_on_a_pty_nobody_can_say_whether_it_left(pty: PtySocket) -> None:
+    link = started(PlainLink(lambda: open_port(pty.name), settle_s=0.1))
+    done = link.move(1, 3, boot=link.status().boot, deadline=uptime_s() + 5)
+    assert done.delivery is Delivery.UNCERTAIN
+    assert done.detail.startswith("sent, but")
+    time.sleep(0.05)
+    assert pty.read() == b"3"
+    link.close()
+
+
+@pytest.mark.parametrize("left_s", [0.2, 60.0])
+def test_what_a_device_does_not_take_is_dropped_in_time(left_s: float) -> None:
+    """Not DONE, never written again, and gone from the queue before the device wakes up."""
+    ports = [Clogged(), Clogged()]
+    rest = iter(ports)
+    link = started(PlainLink(lambda: next(rest), settle_s=0.01, timing=Timing(blocked_s=0.4)))
+    boot = link.status().boot
+    begun = uptime_s()
+    done = link.move(1, 1, boot=boot, deadline=begun + left_s)
+    assert done.delivery is Delivery.UNCERTAIN
+    assert "dropped" in done.detail
+    assert min(left_s, 0.4) <= uptime_s() - begun
+    assert ports[0].closed.wait(5)
+    assert ports[0].queue == b""
+    again = link.move(2, 2, boot=boot, deadline=uptime_s() + 60.0)
+    assert again.delivery is Delivery.NOT_SENT
+    assert ports[1].queue == b""
+    link.close()
+
+
+def test_a_command_that_lies_in_a_full_line_is_never_delivered_late() -> None:
+    """TCP: closing would go on delivering what the other side has no room for yet."""
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    server.bind(("127.0.0.1", 0))
+    server.listen()
+    port = open_port(f"socket://127.0.0.1:{server.getsockname()[1]}")
+    end = server.accept()[0]
+    written = 0
+    while taken := port.write(b"." * 4096):
+        written += taken
+        time.sleep(0.001)
+    assert (port.unsent() or 0) > 0
+    port.close()
+    end.settimeout(5)
+    got = 0
+    with contextlib.suppress(ConnectionResetError):
+        while data := end.recv(65536):
+            got += len(data)
+    assert got < written
+    end.close()
+    server.close()
 
 
 def test_plain_comes_back_under_a_new_boot(tmp_path: Path) -> None:
     first = PtySocket(tmp_path / "gate")
-    link = PlainLink(lambda: open_port(str(tmp_path / "gate")), settle_s=0.05)
-    link.start("s1", 1)
-    while not link.status().ready:
-        time.sleep(0.01)
+    link = started(PlainLink(lambda: open_port(str(tmp_path / "gate")), settle_s=0.05))
     boot = link.status().boot
     first.unplug()
     while link.status().ready:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sorter.actuator.exchange import Timing
 from sorter.actuator.link import Link
 from sorter.actuator.protocol import seal
 from sorter.actuator.serialport import open_port
@@ -22,7 +23,6 @@ from sorter.actuator.simulator.eeprom import FileMemory, Kept, Ram
 from sorter.actuator.simulator.endpoints import PtySocket, TcpSocket
 from sorter.actuator.simulator.eventlog import EventLog
 from sorter.actuator.simulator.simulator import Simulator
-from sorter.actuator.timing import Timing
 from sorter.domain import Delivery
 from sorter.errors import FolderError
 from sorter.host.clock import uptime_s

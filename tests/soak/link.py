@@ -2,7 +2,7 @@
 
     python -m tests.soak.link --items 20000 --seed 1
 
-Real session, errand, codec, device and faulty line; only the clock is ours. The witness is the
+Real session, exchange, codec, device and faulty line; only the clock is ours. The witness is the
 device's own report of each movement's start, never what the host believes. Exit code 1 if a
 promise is broken.
 """
@@ -17,13 +17,12 @@ from dataclasses import dataclass, field
 from math import inf
 from random import Random
 
-from sorter.actuator.exchange import Errand
+from sorter.actuator.exchange import Exchange
 from sorter.actuator.protocol import Verb
-from sorter.actuator.session import Session
+from sorter.actuator.session import Session, State
 from sorter.actuator.simulator.cable import Faults, Line, stray_reply
 from sorter.actuator.simulator.device import Device
 from sorter.actuator.simulator.eeprom import Kept, Ram
-from sorter.actuator.state import State
 from sorter.domain import Delivery, Movement
 
 ROUGH = Faults(
@@ -164,7 +163,7 @@ class World:
             answer = self.session.move(
                 n, bin_number, boot=self.session.boot, deadline=self.now + 5.0, now=self.now
             )
-            if isinstance(answer, Errand):
+            if isinstance(answer, Exchange):
                 break
             self.step(self.now + 0.1)
         self._carry()
@@ -173,8 +172,9 @@ class World:
         dies_at = self.now + random.random() if random.random() < self._restart else inf
         result = self._wait(answer, dies_at)
         if result is None:
+            boot = self.session.boot
             self.restart_host(n + 1)
-            result = self._wait(self.session.ask(n, boot="", now=self.now), inf)
+            result = self._wait(self.session.ask(n, boot=boot, now=self.now), inf)
         assert result is not None
         self._judge(n, result)
         self.tally.longest_s = max(self.tally.longest_s, self.now - begun)
@@ -186,18 +186,18 @@ class World:
         """Play the operator: a flipped bit makes '1' into '!', and the device rightly stops."""
         if self.session.state is State.FAULT:
             order = self.session.order(Verb.CLEAR, now=self.now)
-            if isinstance(order, Errand):
+            if isinstance(order, Exchange):
                 self.tally.stops += 1
                 self._carry()
                 self._wait(order, inf)
 
-    def _wait(self, errand: Errand, dies_at: float) -> Movement | None:
-        while errand.result is None:
+    def _wait(self, exchange: Exchange, dies_at: float) -> Movement | None:
+        while exchange.result is None:
             self.step(dies_at)
             if self.now >= dies_at:
                 return None
         self.session.finish()
-        return errand.result
+        return exchange.result
 
     def _judge(self, n: int, result: Movement) -> None:
         tally = self.tally

@@ -49,10 +49,12 @@ class Tally:
 
 
 @contextlib.contextmanager
-def gate(log: Path, *, move_s: float = MOVE_S) -> Iterator[str]:
-    """A simulated gate on a pty: the name of its port."""
-    socket = PtySocket()
-    device = Simulator(socket, memory=Kept(), log=EventLog(log), bins=2, move_s=move_s)
+def gate(
+    log: Path, *, move_s: float = MOVE_S, link: Path | None = None, memory: Kept | None = None
+) -> Iterator[str]:
+    """A simulated gate on a pty: the name of its port, `link` where one is given."""
+    socket = PtySocket(link)
+    device = Simulator(socket, memory=memory or Kept(), log=EventLog(log), bins=2, move_s=move_s)
     thread = threading.Thread(target=device.run, name="gate", daemon=True)
     thread.start()
     try:

@@ -45,6 +45,9 @@ class Timed:
         finally:
             _note(time.monotonic() - began)
 
+    def unsent(self) -> int | None:
+        return self._port.unsent()
+
     def wake(self) -> None:
         self._port.wake()
 

@@ -50,6 +50,9 @@ class Tap:
             _tell(">", line)
         return self._port.write(data)
 
+    def unsent(self) -> int | None:
+        return self._port.unsent()
+
     def wake(self) -> None:
         self._port.wake()
 

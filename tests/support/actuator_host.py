@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sorter.actuator.exchange import Errand
+from sorter.actuator.exchange import Exchange
 from sorter.actuator.protocol import seal
 from sorter.actuator.session import Session
 from sorter.domain import Delivery
@@ -41,13 +41,13 @@ class Host:
         assert self.session.status.ready
         return self
 
-    def go(self, n: int = 1, *, boot: str = "b1", fresh_s: float = 5.0) -> Errand:
-        errand = self.session.move(n, 2, boot=boot, deadline=self.now + fresh_s, now=self.now)
-        assert isinstance(errand, Errand)
+    def go(self, n: int = 1, *, boot: str = "b1", fresh_s: float = 5.0) -> Exchange:
+        exchange = self.session.move(n, 2, boot=boot, deadline=self.now + fresh_s, now=self.now)
+        assert isinstance(exchange, Exchange)
         assert self.says() == [f"GO s1 {n} 2"]
-        return errand
+        return exchange
 
 
-def ended(errand: Errand) -> tuple[Delivery, str]:
-    assert errand.result is not None
-    return errand.result.delivery, errand.result.detail
+def ended(exchange: Exchange) -> tuple[Delivery, str]:
+    assert exchange.result is not None
+    return exchange.result.delivery, exchange.result.detail
