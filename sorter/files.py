@@ -199,14 +199,13 @@ def whole_path(
 ) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place at the end, synced, or not at all.
 
-    For libraries that want a path; `whole_file` gives a stream. Folders are made as needed.
+    For libraries that want a path; `whole_file` gives a stream. The folder must be there.
     `option` is what the user named `path` by, `advice` what else to do where the disk refuses,
     which raises FolderError. Without `sync` a power cut may leave an empty file: for what is
     written anew all the time.
     """
     part = _part_of(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         if sync:
             handle = os.open(part, os.O_RDONLY | os.O_CLOEXEC)

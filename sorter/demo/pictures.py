@@ -13,8 +13,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from sorter.errors import EnvironmentFault, FolderError
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
+from sorter.files import is_picture_name, write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def of_folder(folder: Path) -> list[Shot]:
     except OSError as error:
         raise FolderError(f"{folder}: {error.strerror}; name a folder of pictures") from error
     if not shots:
-        raise FolderError(f"{folder}: holds no {', '.join(SUFFIXES)}; name a folder of pictures")
+        raise FolderError(f"{folder}: holds none; name a folder of pictures")
     return shots
 
 
@@ -51,7 +50,7 @@ def _shots(entries: Iterable[Traversable]) -> list[Shot]:
     return [
         Shot(entry.name, entry.read_bytes())
         for entry in sorted(entries, key=lambda e: e.name)
-        if entry.name.lower().endswith(SUFFIXES) and entry.is_file()
+        if is_picture_name(entry.name) and entry.is_file()
     ]
 
 
@@ -86,7 +85,5 @@ class Camera:
         for shot in self._shots:
             if self._ending.wait(self._every_s):
                 return
-            hidden = self._folder / f".{shot.name}.part"
-            hidden.write_bytes(shot.data)
-            hidden.rename(self._folder / shot.name)
+            write_whole(self._folder / shot.name, shot.data, sync=False)
             self.delivered += 1

@@ -9,7 +9,6 @@ nothing.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections import defaultdict
 from contextlib import suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 from sorter.dataset import layout
 from sorter.domain import Category, Taxonomy
 from sorter.errors import FolderError, ImageError
+from sorter.files import write_whole
 from sorter.vision import images
 
 NAME_LENGTH = 80
@@ -65,20 +65,13 @@ class Shelf:
         digest = hashlib.sha256(data).hexdigest()
         folder = self._folders.get(item.code, self._base / item.code)
         target = folder / f"{digest[:16]}-{_plain(name)}"
-        part = folder / f".{target.name}.part"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if target.exists():
                 return self._same(target, data)
-            with part.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(target)
         except OSError as error:
-            with suppress(OSError):
-                part.unlink()
             raise FolderError(f"{target}: cannot be written: {error.strerror}") from error
+        write_whole(target, data)
         self._folders.setdefault(item.code, folder)
         self._by_size[len(data)].append(target)
         return target

@@ -7,14 +7,15 @@ Owns the writing: whole files or nothing, and never over an edit. What stands in
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from sorter.errors import EnvironmentFault
+from sorter.errors import EnvironmentFault, FolderError
+from sorter.files import write_whole
 from sorter.service import units
+
+_ADVICE = "name another --root or --dir, or mend it"
 
 
 class Fate(StrEnum):
@@ -110,18 +111,13 @@ def _read(path: Path) -> str | None:
 def _write(path: Path, text: str) -> None:
     with _translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())  # An empty unit after a power cut is a dead station.
-            Path(name).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
+    try:
+        # Synced: an empty unit after a power cut is a dead station.
+        write_whole(path, text, advice=_ADVICE, mode=0o644)
+    except FolderError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise _not_permitted(path) from error
+        raise
 
 
 def _remove(path: Path) -> None:
@@ -137,8 +133,10 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise EnvironmentFault(f"{path}: not permitted; run it with sudo") from error
+        raise _not_permitted(path) from error
     except OSError as error:
-        raise EnvironmentFault(
-            f"{path}: {error.strerror or error}; name another --root or --dir, or mend it"
-        ) from error
+        raise EnvironmentFault(f"{path}: {error.strerror or error}; {_ADVICE}") from error
+
+
+def _not_permitted(path: Path) -> EnvironmentFault:
+    return EnvironmentFault(f"{path}: not permitted; run it with sudo")

@@ -175,8 +175,8 @@ def test_divided_data_gets_new_pictures_in_train_and_never_what_val_has(tmp_path
     ("folder", "into", "code", "says"),
     [
         ("gone", "data", 5, "no such folder"),
-        ("ring", "ring/inside", 2, "inside each other"),
-        ("ring", ".", 2, "inside each other"),
+        ("ring", "ring/inside", 2, "which is read from"),
+        ("ring", ".", 2, "which is read from"),
         ("ring", "file", 5, "cannot be made"),
         ("ring", "strange", 5, "is no class"),
     ],

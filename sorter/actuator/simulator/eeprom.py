@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sorter.errors import FolderError
+from sorter.files import write_whole
 
 
 class Memory(Protocol):
@@ -72,11 +73,6 @@ class FileMemory:
 
     def save(self, sid: str, mark: int) -> None:
         """See Memory. FolderError where the file cannot be written."""
-        fresh = self._path.with_name(self._path.name + ".new")
-        try:
-            fresh.write_text(json.dumps({"sid": sid, "hwm": mark}), encoding="utf-8")
-            fresh.replace(self._path)
-        except OSError as error:
-            raise FolderError(
-                f"EEPROM file {self._path}: {error.strerror}; choose another --eeprom"
-            ) from error
+        write_whole(
+            self._path, json.dumps({"sid": sid, "hwm": mark}), option="--eeprom", sync=False
+        )

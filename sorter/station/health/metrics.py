@@ -6,11 +6,8 @@ knows nothing of the parts that count.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import os
-import tempfile
 import threading
 from bisect import bisect_left
 from collections.abc import Mapping
@@ -18,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sorter.domain import Delivery, ItemState
-from sorter.errors import EnvironmentFault
+from sorter.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -170,23 +167,10 @@ class Metrics:
         """Replace `path` with the current text; a reader sees the old file or the new one.
 
         Not synced to the disk: after a power cut the numbers begin again anyway. Raises
-        EnvironmentFault where the file cannot be written.
+        FolderError where the file cannot be written.
         """
-        temporary: Path | None = None
-        try:
-            # The collector reads *.prom only, so the half-written file must not end so.
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-            temporary = Path(name)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.text())
-                os.fchmod(handle, 0o644)  # The collector runs as another user.
-            temporary.replace(path)
-        except OSError as error:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
-            why = error.strerror or error
-            raise EnvironmentFault(f"{path}: cannot write the metrics: {why}") from error
+        # The collector runs as another user.
+        write_whole(path, self.text(), option="--metrics", sync=False, mode=0o644)
 
     def _samples(self, name: str, declared: Declared) -> list[str]:
         if declared.kind != "histogram":

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from sorter.errors import SorterError
+from sorter.errors import FolderError, SorterError
+from sorter.files import write_whole
 from sorter.station.health.metrics import Metrics
 from sorter.station.health.status import LIVE, Situation
 from sorter.station.health.systemd import Notifier, Watchdog
@@ -146,10 +147,8 @@ class Pulse:
             {**asdict(seen), "problems": seen.problems(), "pid": os.getpid(), "at": self._wall()}
         )
         # Not synced: after a power cut nobody runs, and the reader checks the process first.
-        temporary = self._live.with_name(self._live.name + ".new")
-        with contextlib.suppress(OSError):
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-            temporary.replace(self._live)
+        with contextlib.suppress(FolderError):
+            write_whole(self._live, text, sync=False)
 
     def _write_metrics(self) -> None:
         if self._metrics is None:

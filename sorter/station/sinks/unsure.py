@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sorter.domain import Picture, Record, Status
-from sorter.errors import UsageError
+from sorter.errors import FolderError, UsageError
+from sorter.files import write_whole
 from sorter.station.intake.reading import read_whole
 from sorter.station.interfaces import Meter
 
@@ -83,18 +84,15 @@ class UnsureFolder:
         if record.decision is None or record.decision.status is not Status.UNSURE:
             return
         name = str(UnsureName.of(record))
-        part = self._folder / f".{name}.part"
         try:
             data = _bytes_of(record.picture)
             if data is None:
                 return
             self._folder.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(data)
-            part.replace(self._folder / name)
+            # Not synced: what a power cut takes is one picture to label among hundreds.
+            write_whole(self._folder / name, data, sync=False)
             self._forget()
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
+        except (OSError, FolderError) as error:
             self._meter.count("sorter_faults_total", part="archive")
             log.error("n=%d not kept for labelling: %s", record.n, error)
 
