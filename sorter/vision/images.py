@@ -27,16 +27,13 @@ from sorter.files import is_housekeeping, is_not_taken, is_picture_name
 from sorter.text import first_line
 from sorter.vision import integrity
 from sorter.vision.exif import TURNS, jpeg_orientation, orientation_of, turn
+from sorter.vision.resize import to_square
 
 if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 200_000_000
 MAX_FILE_BYTES = 1 << 30
-MARGIN = 1.5
-"""A scaled decode keeps both sides at least this many times the model's input. At an eighth of 12
-megapixels pixels then differ from a full decode's by 0.3 grey levels on average, and 6 labels of
-1,030 differ: close calls, which more margin turns as often as less does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +105,8 @@ def read(path: Path) -> bytes:
 def decode(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture in `data`, upright, stretched to (size_px, size_px, 3).
 
-    One resize for every use: bilinear with anti-aliasing, sides not kept in proportion. Raises
-    ImageError unless the bytes are one whole picture of at most `max_pixels`.
+    One resize for every use (`resize`), sides not kept in proportion. Raises ImageError unless the
+    bytes are one whole picture of at most `max_pixels`.
     """
     kind = integrity.sniff(data)
     if kind == "jpeg":
@@ -177,26 +174,18 @@ def _finish(
     pixels: NDArray[np.uint8], size_px: int, width: int, height: int, orientation: int
 ) -> Picture:
     """Resize, then turn: the square is small, and stretching does not mind the order."""
-    from PIL import Image
-
-    square = np.asarray(
-        Image.fromarray(pixels).resize((size_px, size_px), Image.Resampling.BILINEAR)
-    )
+    square = to_square(pixels, size_px)
     if TURNS[orientation].swaps_sides:
         width, height = height, width
     return Picture(np.ascontiguousarray(turn(square, orientation)), width, height)
 
 
 def _scale(width: int, height: int, size_px: int) -> int:
-    """The largest of 1, 2, 4, 8 by which both sides may shrink and keep the margin.
+    """The largest of 1, 2, 4, 8 by which both sides may shrink without falling below `size_px`.
 
     Only powers of two: libjpeg-turbo has fast paths for them.
     """
-    least = size_px * MARGIN
-    for scale in (8, 4, 2):
-        if min(width, height) / scale >= least:
-            return scale
-    return 1
+    return next((s for s in (8, 4, 2) if min(width, height) >= size_px * s), 1)
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
