@@ -20,6 +20,7 @@ from torch import nn
 
 from sorter.errors import UsageError
 from sorter.host.cores import usable_cores
+from sorter.host.processor import processor
 from train.config import Config
 from train.networks import Network
 
@@ -162,11 +163,7 @@ def amp_name(machine: Machine) -> str:
 
 def _has_bf16() -> bool:
     """bf16 without instructions for it was measured several times slower than float32."""
-    with contextlib.suppress(OSError):
-        with open("/proc/cpuinfo", errors="replace") as stream:  # noqa: PTH123
-            text = stream.read()
-        return any(flag in text for flag in ("avx512_bf16", "amx_bf16", " bf16", "avx_ne_convert"))
-    return False
+    return not processor().flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16", "avx_ne_convert"})
 
 
 def _probe(machine: Machine, network: Network, amp: torch.dtype | None) -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 from sorter.doctor.finding import Finding, fail, ok, warn
 from sorter.host.cores import usable_cores
 from sorter.host.mounts import NETWORK, file_system
+from sorter.host.processor import processor
 
 PROC = Path("/proc")
 
@@ -43,7 +44,7 @@ _SHOWN = {
 def check_cpu(*, proc: Path = PROC, machine: str = "") -> Finding:
     """Instructions that inference gains from, and the cores that this process may use."""
     machine = machine or platform.machine()
-    flags = _cpu_flags(proc)
+    flags = processor(proc).flags
     shown = list(dict.fromkeys(name for flag, name in _SHOWN.items() if flag in flags))
     cores, all_cores = usable_cores(), os.cpu_count() or 1
     says = f"{machine}, {cores} of {all_cores} cores usable, {' '.join(shown) or 'no vector units'}"
@@ -63,18 +64,6 @@ def check_cpu(*, proc: Path = PROC, machine: str = "") -> Finding:
             "cpu", says, "a quota or affinity holds cores back; lift it if that is unwanted"
         )
     return ok("cpu", says)
-
-
-def _cpu_flags(proc: Path) -> set[str]:
-    try:
-        text = (proc / "cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return set()
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return set(value.split())
-    return set()
 
 
 def check_clock(*, now: float | None = None, synchronised: bool | None = None) -> Finding:

@@ -24,8 +24,8 @@ from sorter.host.cores import usable_cores
 from sorter.vision import images, thumbnail
 from sorter.vision.bundle import Bundle
 from sorter.vision.classifier import Classifier
-from sorter.vision.compiled import default_cache_dir
 from sorter.vision.decide import decide
+from sorter.vision.engine import default_cache_dir
 from sorter.vision.ordered_pool import in_order
 
 WORKERS_A_CORE = 2

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sorter.errors import DataError, ImageError
 from sorter.host.cores import usable_cores
+from sorter.host.processor import processor
 from sorter.vision import images
 from sorter.vision.batch import open_classifier, run, workers_for
 from sorter.vision.bundle import Bundle
@@ -95,21 +96,12 @@ def measure(
 
 def machine() -> dict[str, str]:
     """Processor, instruction sets and versions, as a report needs them."""
-    model, flags = platform.machine(), ""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                model = value.strip()
-            if name.strip() in ("flags", "Features"):
-                flags = value
-    except OSError:
-        pass
+    this = processor()
     known = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd")
     versions = {name: metadata.version(name) for name in ("openvino", "simplejpeg", "pillow")}
     return {
-        "cpu": model,
-        "isa": " ".join(name for name in known if name in flags.split()),
+        "cpu": this.model,
+        "isa": " ".join(name for name in known if name in this.flags),
         "python": platform.python_version(),
         **versions,
     }

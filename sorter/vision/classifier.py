@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorter.errors import BundleError, ModelError
-from sorter.vision import compiled
+from sorter.vision import engine
 from sorter.vision.bundle import Bundle, model_file
 
 _FIRST = threading.Lock()
@@ -44,7 +44,7 @@ class Classifier:
         self.precision = precision
         self.classes = len(bundle.taxonomy.categories)
         file = model_file(bundle, precision)
-        self._network = compiled.compile_network(
+        self._network = engine.compile_network(
             file,
             threads=threads,
             streams=streams,

@@ -18,7 +18,7 @@ from typing import Any
 from sorter.domain import Policy, Taxonomy
 from sorter.errors import BundleError, TaxonomyError
 from sorter.taxonomy import MAX_CATEGORIES, taxonomy_from_dict, taxonomy_to_dict
-from sorter.vision import runtime
+from sorter.vision import engine
 
 SCHEMA_VERSION = "1"
 """The only layout of our `rt_info` keys that this version reads and writes."""
@@ -151,7 +151,7 @@ def _read_ir(xml: Path) -> Any:
     graph, values = read_file(xml, MAX_XML_BYTES), read_file(weights, MAX_BIN_BYTES)
     try:
         # Not by name: openvino would map the weights, and a copy over them would end the process.
-        return runtime.core().read_model(graph, values)
+        return engine.core().read_model(graph, values)
     except Exception as error:  # openvino raises RuntimeError, OSError and its own kinds
         raise _refused(xml, f"not a readable OpenVINO model: {last_line(error)}") from error
 

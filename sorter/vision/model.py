@@ -14,8 +14,8 @@ from sorter.errors import BundleError
 from sorter.vision import images
 from sorter.vision.bundle import MODEL_FILES, Bundle, default_bundle, open_bundle
 from sorter.vision.classifier import Classifier
-from sorter.vision.compiled import default_cache_dir
 from sorter.vision.decide import average, decide, with_min_confidence
+from sorter.vision.engine import default_cache_dir
 
 
 class Model:

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from sorter.errors import ModelError  # noqa: E402
 from sorter.taxonomy import taxonomy_from_dict  # noqa: E402
 from sorter.teach.graph import find_places  # noqa: E402
-from sorter.vision import runtime  # noqa: E402
+from sorter.vision import engine  # noqa: E402
 from train.config import Config  # noqa: E402
 from train.data.corpus import UNKNOWN  # noqa: E402
 from train.judge.calibrate import Calibration  # noqa: E402
@@ -245,7 +245,7 @@ def test_a_released_file_names_what_can_be_taught(
     )
     notes = {"taxonomy": taxonomy, "policy": calibration.policy, "temperature": 1.0}
     save_ir(model, tmp_path / "model.xml", notes)
-    saved = runtime.core().read_model(tmp_path / "model.xml")
+    saved = engine.core().read_model(tmp_path / "model.xml")
     named = {op.get_friendly_name(): op for op in saved.get_ops()}
     shapes = {"features": [1, width], "scores": [1, 2], "strangeness": [1, 1]}
     for name, shape in shapes.items():

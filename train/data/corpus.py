@@ -201,7 +201,7 @@ class Pixels:
 
 def default_cache() -> Path:
     """`$XDG_CACHE_HOME/sorter`, else `~/.cache/sorter`, else a folder for temporary files."""
-    from sorter.vision.compiled import default_cache_dir
+    from sorter.vision.engine import default_cache_dir
 
     return default_cache_dir() or Path(tempfile.gettempdir()) / "sorter-cache"
 

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sorter.vision import runtime
+from sorter.vision import engine
 from train.data.corpus import Corpus, Pixels
 from train.machine import Machine
 from train.networks import Network
@@ -106,7 +106,7 @@ class _OnCpu:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         self._width = network.head.in_features
-        self._queue = openvino.AsyncInferQueue(runtime.core().compile_model(model, "CPU", settings))
+        self._queue = openvino.AsyncInferQueue(engine.core().compile_model(model, "CPU", settings))
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """As the network's own, within rounding."""

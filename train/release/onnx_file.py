@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sorter.domain import Taxonomy
 from sorter.errors import ExportError, FolderError, MissingExtraError
 from sorter.taxonomy import taxonomy_to_dict
-from sorter.vision import images, runtime
+from sorter.vision import engine, images
 from train.drawn.render import BUNDLED, draw
 from train.judge.calibrate import Calibration
 from train.networks import Network
@@ -139,9 +139,9 @@ def _in_onnxruntime(content: bytes) -> _Run:
 
 
 def _in_openvino(content: bytes) -> _Run:
-    openvino = runtime.load()
+    openvino = engine.openvino()
     settings = {openvino.properties.hint.inference_precision: openvino.Type.f32}
-    core = runtime.core()
+    core = engine.core()
     network = core.compile_model(core.read_model(content), "CPU", settings)
 
     def run(picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:

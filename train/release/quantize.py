@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sorter.vision import runtime
+from sorter.vision import engine
 from train.config import Config
 from train.networks import Network
 from train.release.ir import Raw, convert, quiet_stdout
@@ -73,7 +73,7 @@ def int8_scores(
     small = post_training(convert(Raw(network.cpu().eval())), ranges, config)
     # The edge's precision for what stays in floating point.
     request = (
-        runtime.core()
+        engine.core()
         .compile_model(small, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         .create_infer_request()
     )

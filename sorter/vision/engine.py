@@ -1,7 +1,7 @@
-"""The network compiled for this CPU, kept between starts in the user's cache folder.
+"""openvino: its import, its one Core, and networks compiled for this CPU.
 
-Owns the cache file: a broken one is rebuilt, an unwritable one ignored. Must not know what the
-network's outputs mean.
+A compiled network is kept between starts in the user's cache folder: a broken file there is
+rebuilt, an unwritable folder ignored. Must not know of bundles, nor what outputs mean.
 """
 
 from __future__ import annotations
@@ -9,16 +9,56 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
 from sorter.errors import BundleError
 from sorter.host.cores import usable_cores
-from sorter.vision import runtime
+from sorter.host.processor import processor
 
 KEPT = 8
 """Compiled networks kept in the cache folder; older ones are removed."""
+
+_CONVERTER = "openvino.tools.ovc"
+_LOCK = threading.Lock()
+_cores: list[Any] = []
+
+
+def openvino() -> Any:
+    """The `openvino` module, without what running a network does not need.
+
+    Its `__init__` also tries to import the model converter, which brings a command line and a
+    telemetry client along: 0.12 s of every start, on a box that only runs networks. It goes on
+    without where that import fails, as it does for None in `sys.modules`. Who converts imports
+    `openvino.tools.ovc` by name, which works afterwards.
+    """
+    with _LOCK:
+        if "openvino" not in sys.modules and _CONVERTER not in sys.modules:
+            # The type says a module; None is what the import system documents for "not there".
+            sys.modules[_CONVERTER] = None  # type: ignore[assignment]
+            try:
+                return _import()
+            finally:
+                del sys.modules[_CONVERTER]
+        return _import()
+
+
+def core() -> Any:
+    """The process's only `openvino.Core`, kept to its end; it may be used from several threads.
+
+    The CPU plugin gives the thread that opens it a stack for signals, and at its end puts back the
+    one it found. Two plugins that end in the order they began leave a stack that is freed, and the
+    next signal, such as the SIGTERM of a service that took new weights, ends the process with a
+    segmentation fault (openvino 2026.4, measured).
+    """
+    module = openvino()
+    with _LOCK:
+        if not _cores:
+            _cores.append(module.Core())
+        return _cores[0]
 
 
 def default_cache_dir() -> Path | None:
@@ -45,20 +85,18 @@ def compile_network(
     The files are read once, into memory: mapped ones would end the process when new weights are
     copied over them, and what the cache is asked for must be what is compiled.
     """
-    openvino = runtime.load()
-    properties = openvino.properties
+    module = openvino()
+    properties = module.properties
     hint = properties.hint
-
     try:
         parts = xml.read_bytes(), xml.with_suffix(".bin").read_bytes()
     except OSError as error:
         raise BundleError(f"{xml}: cannot be read: {error.strerror or error}") from error
-    core = runtime.core()
     cores = max(1, threads or usable_cores())
     settings = {
         # Set, not defaulted: openvino takes bf16 where the CPU has it, and the same picture would
         # score differently on two boxes.
-        hint.inference_precision: openvino.Type.f32,
+        hint.inference_precision: module.Type.f32,
         hint.enable_cpu_pinning: False,
         properties.inference_num_threads: cores,
         properties.num_streams: max(1, streams),
@@ -66,19 +104,19 @@ def compile_network(
     entry = None
     if cache_dir is not None:
         content = "|".join(hashlib.sha256(part).hexdigest() for part in parts)
-        key = f"{content}|{cores}|{streams}|{batch}|{_machine(core, openvino)}"
+        key = f"{content}|{cores}|{streams}|{batch}|{_machine()}"
         entry = cache_dir / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.ovc"
         blob = _read(entry)
         if blob is not None:
             # A blob whose checksum holds was written by us; one that openvino refuses all the
             # same is built again below.
             with contextlib.suppress(Exception):
-                return core.import_model(blob, "CPU", settings)
+                return core().import_model(blob, "CPU", settings)
     try:
-        model = core.read_model(*parts)
+        model = core().read_model(*parts)
         if batch != model.inputs[0].shape[0]:
-            model = _reshaped(core, model, parts, batch)
-        network = core.compile_model(model, "CPU", settings)
+            model = _reshaped(model, parts, batch)
+        network = core().compile_model(model, "CPU", settings)
     except Exception as error:  # openvino raises RuntimeError and its own kinds
         last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise BundleError(f"{xml}: this CPU cannot run it: {last[0][:200]}") from error
@@ -88,7 +126,7 @@ def compile_network(
     return network
 
 
-def _reshaped(core: Any, model: Any, parts: tuple[bytes, bytes], batch: int) -> Any:
+def _reshaped(model: Any, parts: tuple[bytes, bytes], batch: int) -> Any:
     """`model` with `batch` pictures a request, or as it was where its graph does not allow it."""
     try:
         model.reshape([batch, *list(model.inputs[0].shape)[1:]])
@@ -96,19 +134,20 @@ def _reshaped(core: Any, model: Any, parts: tuple[bytes, bytes], batch: int) -> 
             return model
     except Exception:  # a graph with its batch written into it; one at a time is always right
         pass
-    return core.read_model(*parts)
+    return core().read_model(*parts)
 
 
-def _machine(core: Any, openvino: Any) -> str:
+def _machine() -> str:
     """What a compiled network depends on beside itself."""
-    flags = ""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            if line.startswith(("flags", "Features")):
-                flags = line
-                break
-    name = core.get_property("CPU", "FULL_DEVICE_NAME")
-    return f"{name}|{flags}|{openvino.get_version()}"
+    flags = " ".join(sorted(processor().flags))
+    name = core().get_property("CPU", "FULL_DEVICE_NAME")
+    return f"{name}|{flags}|{openvino().get_version()}"
+
+
+def _import() -> Any:
+    import openvino
+
+    return openvino
 
 
 def _read(entry: Path) -> bytes | None:

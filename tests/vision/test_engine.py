@@ -15,10 +15,10 @@ from tests.support.tiny import write_bundle
 def test_no_converter_and_no_telemetry_on_the_way_to_a_network() -> None:
     program = (
         "import sys\n"
-        "from sorter.vision import runtime\n"
-        "openvino = runtime.load()\n"
-        "runtime.core()\n"
-        "assert runtime.load() is openvino\n"
+        "from sorter.vision import engine\n"
+        "openvino = engine.openvino()\n"
+        "engine.core()\n"
+        "assert engine.openvino() is openvino\n"
         "assert not [m for m in sys.modules if m.startswith(('openvino_telemetry',"
         " 'openvino.tools'))]\n"
         "from openvino.tools import ovc\n"
