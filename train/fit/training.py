@@ -25,7 +25,7 @@ from train.fit.features import read_features
 from train.fit.head import fit_head, mix_in
 from train.fit.loop import Job, fit
 from train.fit.targets import Teacher, make_targets
-from train.fit.teacher import Classroom
+from train.fit.teacher import Classroom, Onlooker
 from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network, build
@@ -60,6 +60,7 @@ class Trainer:
     teacher: Teacher | Classroom | None
     cache: Path
     resume: bool = False
+    onlooker: Onlooker | None = None
 
     def train(
         self, seen: NDArray[np.int64], val: NDArray[np.int64], folder: Path, *, select: str = ""
@@ -164,13 +165,18 @@ class Trainer:
 
         The history of the first comes back (Wortsman et al., 2022, "Model soups").
         """
+        viewer = None
+        if self.onlooker:
+            place = folder / "teacher"
+            viewer = self.onlooker.learn(seen, config, place, stop=self.stop, resume=self.resume)
+            teacher = None  # one opinion of a picture is enough
         start = {k: v.clone() for k, v in network.state_dict().items()}
         members, histories = [], []
         for number in range(config.soup):
             place = folder / f"member-{number + 1}" if number else folder
             place.mkdir(parents=True, exist_ok=True)
             network.load_state_dict(start)
-            job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, place, teacher)
+            job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, place, teacher, viewer)
             with self.stop.hold():
                 history = fit(
                     network,
