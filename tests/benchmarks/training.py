@@ -192,7 +192,7 @@ def _train(data: Path, taxonomy: Path | None, size: Size, config: Config, folder
         store, side = (Pixels(corpus, px, folder) for px in (size.store_px, size.side_px))
         network = build(config.network, len(kinds.categories), size_px=size.side_px)
         codes = [category.code for category in kinds.categories]
-        _say(load_start(network, config.network, config.init, folder, codes=codes, say=_say))
+        load_start(network, config.network, config.init, folder, codes=codes, say=_say)
         machine = choose_amp(machine, network, config, say=_say)
         val = corpus.rows("val")
         job = Job(corpus, store, side, corpus.rows("train"), val, folder / machine.device.type)
