@@ -34,7 +34,7 @@ def pty() -> Iterator[PtySocket]:
     end.close()
 
 
-def wait_for(what: str, port: PtySocket, timeout_s: float = 5.0) -> bytes:
+def read_until(what: str, port: PtySocket, timeout_s: float = 5.0) -> bytes:
     """Read as the device until `what` has been said."""
     said = b""
     until = time.monotonic() + timeout_s
@@ -78,7 +78,7 @@ def test_bytes_pass_both_ways(pty: PtySocket) -> None:
     port = open_port(pty.name)
     assert port.read(0.0) == b""
     assert port.write(b"hello\n") == 6
-    assert wait_for("hello\n", pty) == b"hello\n"
+    assert read_until("hello\n", pty) == b"hello\n"
     pty.write(b"\x00\xff\r\n")
     assert port.read(1.0) == b"\x00\xff\r\n"  # raw: nothing is translated
     assert port.is_current()
@@ -292,7 +292,7 @@ def test_close_ends_a_move_under_way(pty: PtySocket) -> None:
         target=lambda: done.append(link.move(1, 1, boot=boot, deadline=uptime_s() + 5).delivery)
     )
     mover.start()
-    wait_for("GO s1 1 1", pty)
+    read_until("GO s1 1 1", pty)
     began = time.monotonic()
     link.close()
     mover.join(5)

@@ -27,6 +27,7 @@ from sorter.domain import Delivery
 from sorter.errors import FolderError
 from sorter.host.clock import uptime_s
 from tests.support.actuator_conversations import Step, conversations
+from tests.support.waiting import wait_for
 
 CONVERSATIONS = list(conversations())
 
@@ -100,15 +101,6 @@ def linked(port: str) -> Iterator[Link]:
         yield link
     finally:
         link.close()
-
-
-def wait_for(what: Any, timeout_s: float = 8.0) -> Any:
-    until = time.monotonic() + timeout_s
-    while time.monotonic() < until:
-        if found := what():
-            return found
-        time.sleep(0.01)
-    raise AssertionError("did not happen in time")
 
 
 def go(link: Link, n: int, bin_number: int = 1) -> Delivery:

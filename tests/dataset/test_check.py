@@ -18,6 +18,7 @@ from sorter.dataset.duplicates import Kind, find_links, groups_of, has_keypoints
 from sorter.dataset.layout import read_extra, read_labelled
 from sorter.errors import DataError
 from sorter.taxonomy import default_taxonomy
+from tests.support.scenes import save, scene
 
 needs_opencv = pytest.mark.skipif(not has_keypoints(), reason="opencv-python-headless is missing")
 
@@ -29,42 +30,24 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def _scene(seed: int) -> Image.Image:
-    """A picture full of corners, unlike that of any other seed."""
-    rng = np.random.default_rng(seed)
-    picture = Image.new("RGB", (320, 320), tuple(rng.integers(0, 256, 3).tolist()))
-    pen = ImageDraw.Draw(picture)
-    for _ in range(120):
-        x, y, w, h = (int(v) for v in (*rng.integers(0, 300, 2), *rng.integers(8, 60, 2)))
-        shape = pen.ellipse if rng.random() < 0.5 else pen.rectangle
-        shape((x, y, x + w, y + h), fill=tuple(rng.integers(0, 256, 3).tolist()))
-    return picture
-
-
-def _save(picture: Image.Image, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, quality=90)
-    return path
-
-
 @needs_opencv
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_photograph_is_found(change: str, tmp_path: Path) -> None:
-    original = _scene(5)
+    original = scene(5)
     paths = [
-        _save(original, tmp_path / "a.jpg"),
-        _save(CHANGES[change](original), tmp_path / "b.jpg"),
-        _save(_scene(6), tmp_path / "c.jpg"),
+        save(original, tmp_path / "a.jpg"),
+        save(CHANGES[change](original), tmp_path / "b.jpg"),
+        save(scene(6), tmp_path / "c.jpg"),
     ]
     found = find_links(paths, [0, 0, 0])
     assert [(x.first, x.second) for x in found.links] == [(0, 1)]
 
 
 def test_same_bytes_and_same_look_need_no_opencv(tmp_path: Path) -> None:
-    original = _scene(5)
-    first = _save(original, tmp_path / "a.jpg")
+    original = scene(5)
+    first = save(original, tmp_path / "a.jpg")
     (tmp_path / "b.jpg").write_bytes(first.read_bytes())
-    smaller = _save(original.resize((150, 150)), tmp_path / "c.jpg")
+    smaller = save(original.resize((150, 150)), tmp_path / "c.jpg")
     (tmp_path / "broken.jpg").write_bytes(b"none")
     paths = [first, tmp_path / "b.jpg", smaller, tmp_path / "broken.jpg"]
     found = find_links(paths, [0, 1, 2, 3], keypoints=False)
@@ -82,7 +65,7 @@ def test_thin_things_on_white_are_not_one_picture(tmp_path: Path) -> None:
     for number, tint in enumerate(((200, 30, 30), (30, 30, 200))):
         picture = Image.new("RGB", (320, 320), "white")
         ImageDraw.Draw(picture).rectangle((130, 20, 190, 300), fill=tint)
-        paths.append(_save(picture, tmp_path / f"{number}.png"))
+        paths.append(save(picture, tmp_path / f"{number}.png"))
     assert len(find_links(paths, [0, 0], keypoints=False).links) == 1, "their hashes agree"
     assert find_links(paths, [0, 1], keypoints=False).links == ()
 
@@ -92,14 +75,14 @@ def data(tmp_path: Path) -> Path:
     root = tmp_path / "data"
     for start, code in ((0, "00_02"), (20, "02_03")):
         for number in range(3):
-            _save(_scene(start + number), root / "train" / code / f"{number}.jpg")
-        _save(_scene(start + 9), root / "val" / code / "9.jpg")
+            save(scene(start + number), root / "train" / code / f"{number}.jpg")
+        save(scene(start + 9), root / "val" / code / "9.jpg")
     leak = (root / "train" / "00_02" / "1.jpg").read_bytes()
     (root / "val" / "00_02" / "leak.jpg").write_bytes(leak)
     conflict = (root / "train" / "00_02" / "2.jpg").read_bytes()
     (root / "train" / "02_03" / "wrong.jpg").write_bytes(conflict)
     (root / "train" / "02_03" / "cut.jpg").write_bytes(conflict[:500])
-    _save(_scene(20).resize((200, 200)), root / "train" / "00_02" / "smaller.jpg")
+    save(scene(20).resize((200, 200)), root / "train" / "00_02" / "smaller.jpg")
     return root
 
 
@@ -154,7 +137,7 @@ def test_the_command_writes_groups_that_training_reads(data: Path, tmp_path: Pat
 
 def test_clean_data_ends_with_0(tmp_path: Path) -> None:
     for seed, code in enumerate(("00_02", "02_03")):
-        _save(_scene(seed), tmp_path / "train" / code / "1.jpg")
+        save(scene(seed), tmp_path / "train" / code / "1.jpg")
     done = CliRunner().invoke(app, ["data", "check", str(tmp_path), "--no-keypoints"])
     assert done.exit_code == 0, done.output
     assert "2 pictures, 2 photographs" in done.stdout

@@ -19,15 +19,10 @@ from sorter.report.cards import OutcomeSheet
 from sorter.report.html import Card, ContactSheet
 from tests.support.browser import Browser
 from tests.support.corpus import write_bad
-from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.tiny import colour_of, paint, taxonomy3
 
 TAXONOMY = taxonomy3()
 HOSTILE = '<img src=x onerror="document.title=1">.png'
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture

@@ -19,16 +19,11 @@ from sorter.cli.app import app
 from sorter.distributed import urls
 from sorter.domain import Taxonomy
 from tests.support.corpus import write_bad
-from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.tiny import colour_of, paint, taxonomy3
 
 TAXONOMY: Taxonomy = taxonomy3()
 
 Words = list[str | Path]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture(scope="module")

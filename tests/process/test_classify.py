@@ -20,14 +20,9 @@ from sorter.domain import Taxonomy
 from sorter.errors import FolderError
 from sorter.text import columns
 from tests.support.corpus import write_bad
-from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.tiny import colour_of, paint, taxonomy3
 
 TAXONOMY: Taxonomy = taxonomy3()
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:

@@ -21,6 +21,7 @@ import pytest
 from sorter.taxonomy import default_taxonomy
 from tests.support.corpus import write_bad
 from tests.support.processes import SORTER, process
+from tests.support.waiting import wait_for
 
 
 def classify(folder: Path, out: Path) -> tuple[int, str]:
@@ -104,13 +105,13 @@ def test_fifty_pictures_one_by_one(rows: list[dict[str, str]], tmp_path: Path) -
     with process(*simulate, "--move-ms", "50", log=log) as gate:
         wait_for(port.exists)
         with process(*watch, log=log) as station:
-            wait_for(lambda: "device ready" in log.read_text(), log)
+            wait_for(lambda: "device ready" in log.read_text(), told=log.read_text)
             for i, row in enumerate(chosen):
                 part = camera / f".{i:02d}.part"
                 shutil.copyfile(row["path"], part)
                 part.rename(camera / f"{i:02d}.jpg")
                 time.sleep(0.15)
-            wait_for(lambda: counts(state).get("DONE", 0) == 50, log)
+            wait_for(lambda: counts(state).get("DONE", 0) == 50, told=log.read_text)
             for one in (station, gate):
                 one.send_signal(signal.SIGINT)
                 assert one.wait(20) == 0, log.read_text()
@@ -127,11 +128,3 @@ def test_fifty_pictures_one_by_one(rows: list[dict[str, str]], tmp_path: Path) -
 def counts(state: Path) -> dict[str, int]:
     with contextlib.closing(sqlite3.connect(state, timeout=5)) as db:
         return dict(db.execute("SELECT state, count(*) FROM items GROUP BY state"))
-
-
-def wait_for(what: object, log: Path | None = None, seconds: float = 60.0) -> None:
-    assert callable(what)
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, log.read_text() if log else "waited in vain"
-        time.sleep(0.05)

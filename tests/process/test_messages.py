@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mishaps import mishaps, typed
+from tests.support.mishaps import check_line, mishaps, typed
 
 pytestmark = pytest.mark.quick
 
@@ -228,20 +228,6 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, st
     yield found
     for end in open_ends:
         end.close()
-
-
-def check_line(said: str, code: int, wanted: tuple[int, str, str]) -> None:
-    """One line of stderr, `wanted` code, naming where and what to do."""
-    expected, where, remedy = wanted
-    assert "Traceback" not in said
-    assert code == expected, said
-    lines = said.splitlines()
-    if where != "Usage":  # a group's help is no error
-        assert len(lines) == 1, said
-        assert lines[0].startswith("sorter")
-        assert len(lines[0]) < 900
-    assert where in said
-    assert remedy in said
 
 
 @pytest.mark.parametrize(("line", "code", "where", "remedy"), ROWS, ids=[r[0] for r in ROWS])

@@ -15,18 +15,13 @@ from typing import Any
 
 import pytest
 
-from tests.process.test_messages import check_line
-from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.mishaps import check_line
+from tests.support.tiny import colour_of, paint, taxonomy3
 
 UNPRIVILEGED = "--bounding-set=-dac_override,-dac_read_search,-net_bind_service"
 """Root without what lets root past permissions; anybody else has none of it anyway."""
 
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from sorter.cli.app import main; main()"
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture

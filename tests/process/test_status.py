@@ -19,7 +19,7 @@ from sorter.station.health.status import live_path
 from sorter.station.journal.history import summarise
 from sorter.station.journal.journal import Journal
 from sorter.station.journal.opening import open_journal
-from tests.station.test_journal import DECISION, picture
+from tests.support.items import DECISION, picture
 from tests.support.processes import SORTER
 from tests.support.terminal import LEFT, Terminal
 

@@ -7,30 +7,17 @@ import csv
 import json
 import os
 import signal
-import sqlite3
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.processes import SORTER, process
-from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.station_folder import live, states
+from tests.support.tiny import colour_of, paint, taxonomy3
+from tests.support.waiting import wait_for
 
 TAXONOMY = taxonomy3()
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)
 
 
 def gate(tmp_path: Path) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
@@ -50,26 +37,6 @@ def station(
         *("--unsure", "hold", *more),
         log=tmp_path / "watch.log",
     )
-
-
-def live(tmp_path: Path) -> dict[str, object]:
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads((tmp_path / "state" / "journal.sqlite.live.json").read_text())
-        assert isinstance(found, dict)
-        return found
-    return {}
-
-
-def states(tmp_path: Path) -> list[tuple[str, str, str]]:
-    """(name, state, bin) of every record, in order."""
-    file = tmp_path / "state" / "journal.sqlite"
-    if not file.exists():
-        return []
-    with contextlib.closing(sqlite3.connect(file)) as db:
-        if not db.execute("PRAGMA user_version").fetchone()[0]:
-            return []  # It is being made.
-        rows = db.execute("SELECT path, state, bin FROM items ORDER BY n").fetchall()
-    return [(Path(path).name, state, bin_) for path, state, bin_ in rows]
 
 
 def drop(folder: Path, name: str, index: int) -> None:
@@ -157,7 +124,7 @@ def test_broken_strange_and_repeated_pictures_move_nothing(tmp_path: Path, bundl
         (camera / "cut.png").write_bytes(whole[: len(whole) - 30])
         (camera / "note.txt").write_text("no picture")
         (camera / "half.png.part").write_bytes(whole[:40])
-        wait_for(lambda: len(states(tmp_path)) == 4, 40)
+        wait_for(lambda: len(states(tmp_path)) == 4, within_s=40)
         watch.send_signal(signal.SIGTERM)
         assert watch.wait(10) == 0
     found = {name: state for name, state, _ in states(tmp_path)}
@@ -178,7 +145,7 @@ def test_without_a_device_it_records_expired_and_recovers(tmp_path: Path, bundle
         drop(camera, "early", 0)
         wait_for(lambda: [s for _, s, _ in states(tmp_path)] == ["EXPIRED"])
         with gate(tmp_path):
-            wait_for(lambda: live(tmp_path).get("link_ready") is True, 40)
+            wait_for(lambda: live(tmp_path).get("link_ready") is True, within_s=40)
             drop(camera, "later", 1)
             wait_for(lambda: [s for _, s, _ in states(tmp_path)] == ["EXPIRED", "DONE"])
         watch.send_signal(signal.SIGTERM)
@@ -272,7 +239,7 @@ def test_a_burst_and_a_backlog_do_not_void_each_other_s_numbers(
         wait_for(lambda: live(tmp_path).get("link_ready") is True)
         drop(camera, "new0", 0)
         drop(camera, "new1", 0)
-        wait_for(lambda: len(states(tmp_path)) == 22 and len(moves(tmp_path)) == 21, 60)
+        wait_for(lambda: len(states(tmp_path)) == 22 and len(moves(tmp_path)) == 21, within_s=60)
         watch.send_signal(signal.SIGTERM)
         assert watch.wait(20) == 0
     found = {name: state for name, state, _ in states(tmp_path)}

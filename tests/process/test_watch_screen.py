@@ -11,14 +11,10 @@ from pathlib import Path
 import pytest
 
 from sorter.station.sinks.nonblocking import Outlet
-from tests.process.test_watch import live, states, wait_for
+from tests.support.station_folder import live, states
 from tests.support.terminal import LEFT, Terminal
-from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("bundle"))
+from tests.support.tiny import colour_of, paint, taxonomy3
+from tests.support.waiting import wait_for
 
 
 def station(tmp_path: Path, bundle: Path) -> Terminal:

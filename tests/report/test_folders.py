@@ -18,14 +18,9 @@ from sorter.errors import FolderError, ImageError, SorterError, UsageError
 from sorter.report.folders import MANIFEST, SortedFolders
 from sorter.text import uncell
 from tests.support.corpus import write_bad
-from tests.support.tiny import colour_of, paint, taxonomy3, write_bundle
+from tests.support.tiny import colour_of, paint, taxonomy3
 
 TAXONOMY = taxonomy3()
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 def classify(*words: str | Path) -> Any:

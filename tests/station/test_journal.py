@@ -14,24 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from sorter.domain import Decision, Identity, ItemState, Picture, Record, Status
+from sorter.domain import Identity, ItemState, Record
 from sorter.errors import JournalError
 from sorter.station.journal.history import read_items, summarise
 from sorter.station.journal.journal import Journal
 from sorter.station.journal.opening import open_journal
 from sorter.station.journal.retention import Retention
-from tests.support.tiny import taxonomy3
-
-TAXONOMY = taxonomy3()
-CAN = TAXONOMY.categories[0]
-DECISION = Decision(Status.SORTED, CAN, 0.9, TAXONOMY.bin_of(CAN), 0.95)
-
-
-def picture(name: str = "a.jpg", sha: str = "aa") -> Picture:
-    identity = Identity(inode=1, size=2, mtime_ns=3, ctime_ns=4)
-    return Picture(
-        Path("/camera") / name, b"", sha, identity, arrived=1.0, arrived_at=1_700_000_000
-    )
+from tests.support.items import DECISION, picture
 
 
 @pytest.fixture
@@ -200,7 +189,7 @@ def test_every_write_survives_kill_9(tmp_path: Path) -> None:
     code = (
         "import sys, os, signal\n"
         "from pathlib import Path\n"
-        "from tests.station.test_journal import picture\n"
+        "from tests.support.items import picture\n"
         "from sorter.domain import ItemState, Record\n"
         "from sorter.station.journal.opening import open_journal\n"
         f"journal = open_journal(Path({str(file)!r}))\n"
@@ -226,7 +215,7 @@ def test_a_full_disk_takes_last_words_and_no_new_item(tmp_path: Path) -> None:
     code = f"""
 import resource, signal
 from pathlib import Path
-from tests.station.test_journal import DECISION, picture
+from tests.support.items import DECISION, picture
 from sorter.domain import ItemState, Record
 from sorter.station.journal.journal import JournalStuckError
 from sorter.station.journal.opening import open_journal

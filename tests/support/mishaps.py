@@ -145,3 +145,17 @@ def _arrays(root: Path, names: dict[str, Path]) -> None:
 def _written(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
+
+
+def check_line(said: str, code: int, wanted: tuple[int, str, str]) -> None:
+    """One line of stderr, `wanted` code, naming where and what to do."""
+    expected, where, remedy = wanted
+    assert "Traceback" not in said
+    assert code == expected, said
+    lines = said.splitlines()
+    if where != "Usage":  # a group's help is no error
+        assert len(lines) == 1, said
+        assert lines[0].startswith("sorter")
+        assert len(lines[0]) < 900
+    assert where in said
+    assert remedy in said

@@ -16,8 +16,7 @@ torch = pytest.importorskip("torch", reason="missing: pip install '.[train]'")
 
 from sorter.taxonomy import taxonomy_to_dict  # noqa: E402
 from sorter.vision.bundle import default_bundle  # noqa: E402
-from tests.process.test_messages import check_line  # noqa: E402
-from tests.support.mishaps import mishaps, typed  # noqa: E402
+from tests.support.mishaps import check_line, mishaps, typed  # noqa: E402
 from tests.support.tiny import taxonomy3, write_bundle  # noqa: E402
 
 TRAIN = (

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from sorter.taxonomy import default_taxonomy  # noqa: E402
-from tests.dataset.test_check import _save, _scene  # noqa: E402
+from tests.support.scenes import save, scene  # noqa: E402
 from train.config import Config  # noqa: E402
 from train.data.corpus import Sources, gather  # noqa: E402
 from train.data.siblings import know_siblings  # noqa: E402
@@ -20,9 +20,9 @@ def data(tmp_path: Path) -> Path:
     root = tmp_path / "data"
     for start, code in ((0, "00_02"), (20, "02_03")):
         for number in range(4):
-            _save(_scene(start + number), root / "train" / code / f"{number}.jpg")
-        crop = _scene(start).crop((30, 30, 290, 290))
-        _save(crop, root / "val" / code / "crop.jpg")
+            save(scene(start + number), root / "train" / code / f"{number}.jpg")
+        crop = scene(start).crop((30, 30, 290, 290))
+        save(crop, root / "val" / code / "crop.jpg")
     return root
 
 

@@ -7,12 +7,13 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
 import pytest
 
 from sorter.vision.ordered_pool import WINDOW, in_order
+from tests.support.waiting import wait_for
 
 PATIENCE_S = 30.0
 
@@ -23,13 +24,6 @@ def is_number(item: object) -> bool:
 
 def negative(prepared: Sequence[int]) -> list[int]:
     return [-value for value in prepared]
-
-
-def wait_for(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 class Gate:
