@@ -115,7 +115,6 @@ def evaluate(
     for folder, part in ((data, labelled), (unknown, strange)):
         if folder is not None and (line := note_loose(folder, part)):
             typer.echo(line, err=True)
-    typer.echo(f"judged on {_DESCRIBED[split]} of {data}: {len(samples)} pictures", err=True)
     engines = precision or _available(bundle)
     results: dict[str, Evaluation] = {}
     broken: dict[Path, str] = {}
@@ -161,6 +160,7 @@ def evaluate(
         write_csv(mistakes, wrong)
     if html is not None:
         write_sheet(html, wrong, broken, bundle, lang=lang.value)
+    typer.echo(f"judged on {_DESCRIBED[split]} of {data}: {len(samples)} pictures", err=True)
     if broken:
         raise typer.Exit(1)
 
