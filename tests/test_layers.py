@@ -38,19 +38,18 @@ PACKAGES: Mapping[str, frozenset[str]] = {
 """For each package what it may import; `cli`, where all is joined, may import everything."""
 
 STATION: Mapping[str, frozenset[str]] = {
-    "wakeup": frozenset(),
     "settings": frozenset(),
     "interfaces": frozenset(),
     "burst": frozenset(),
     "health": frozenset(),
-    "intake": frozenset({"wakeup"}),
+    "intake": frozenset(),
     "journal": frozenset({"interfaces", "health"}),
     "sinks": frozenset({"interfaces", "intake"}),
-    "reload": frozenset({"interfaces", "health", "wakeup"}),
+    "reload": frozenset({"interfaces", "health"}),
     "dispatch": frozenset({"interfaces", "journal"}),
     "station": frozenset(
         {
-            *("wakeup", "settings", "interfaces", "burst", "health", "journal", "reload"),
+            *("settings", "interfaces", "burst", "health", "journal", "reload"),
             "dispatch",
         }
     ),

@@ -23,6 +23,7 @@ import serial
 
 from sorter.actuator.portinfo import explain
 from sorter.errors import PortError, UsageError
+from sorter.host.wakeup import Wakeup
 
 BAUD: Final = 115_200
 CONNECT_S: Final = 0.9
@@ -77,17 +78,16 @@ class FilePort:
 
     def __init__(self, name: str, fd: int, owner: serial.Serial | socket.socket) -> None:
         self._name, self._fd, self._owner = name, fd, owner
-        self._bell_read, self._bell_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wakeup = Wakeup()
 
     def read(self, wait_s: float, *, wanted_room: bool = False) -> bytes:
         """See Port."""
         with _translated(f"{self._name} is gone"):
             room = [self._fd] if wanted_room else []
-            ready, _, _ = select.select(
-                [self._fd, self._bell_read], room, [], max(0.0, min(wait_s, 3600.0))
-            )
-            if self._bell_read in ready:
-                os.read(self._bell_read, _CHUNK)
+            woken = self._wakeup.fileno()
+            ready, _, _ = select.select([self._fd, woken], room, [], max(0.0, min(wait_s, 3600.0)))
+            if woken in ready:
+                self._wakeup.clear()
             if self._fd not in ready:
                 return b""
             try:
@@ -119,8 +119,7 @@ class FilePort:
 
     def wake(self) -> None:
         """See Port."""
-        with contextlib.suppress(OSError):
-            os.write(self._bell_write, b"w")
+        self._wakeup.wake()
 
     def is_current(self) -> bool:
         """See Port."""
@@ -142,8 +141,7 @@ class FilePort:
                 termios.tcflush(self._fd, termios.TCIOFLUSH)
         with contextlib.suppress(*_GONE):
             self._owner.close()
-        for fd in (self._bell_read, self._bell_write):
-            os.close(fd)
+        self._wakeup.close()
 
 
 class UrlPort:

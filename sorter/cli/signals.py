@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sorter.station.health.status import Situation
+    from sorter.station.health.status import StationStatus
     from sorter.station.station import Station
 
 
@@ -25,7 +25,7 @@ class Asked:
         self.station: Station | None = None
         self.to_stop = False
 
-    def seen(self) -> Situation | None:
+    def seen(self) -> StationStatus | None:
         """How the station was when it last looked; None before there is one."""
         return self.station.seen if self.station is not None else None
 

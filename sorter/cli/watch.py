@@ -176,7 +176,7 @@ def watch(
     with contextlib.ExitStack() as stack:
         stack.enter_context(asked.listening())
         # First in, last out: a terminal that takes nothing holds up nobody else's end.
-        show = shown(lang=lang.value, as_json=as_json, situation=asked.seen)
+        show = shown(lang=lang.value, as_json=as_json, status=asked.seen)
         sinks.insert(0, stack.enter_context(show))
         asked.station = stack.enter_context(
             open_station(

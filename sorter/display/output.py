@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from sorter.station.sinks.console import Console
-from sorter.station.sinks.nonblocking import Outlet
+from sorter.station.sinks.nonblocking import NonblockingWriter
 
 if TYPE_CHECKING:
-    from sorter.station.health.status import Situation
+    from sorter.station.health.status import StationStatus
     from sorter.station.interfaces import Sink
 
 
 @contextlib.contextmanager
-def shown(*, lang: str, as_json: bool, situation: Callable[[], Situation | None]) -> Iterator[Sink]:
+def shown(
+    *, lang: str, as_json: bool, status: Callable[[], StationStatus | None]
+) -> Iterator[Sink]:
     """The sink that shows records: a live screen on a terminal, else a line each on stdout."""
     if as_json or not _has_screen():
         yield Console(sys.stdout, lang=lang, as_json=as_json)
@@ -33,17 +35,17 @@ def shown(*, lang: str, as_json: bool, situation: Callable[[], Situation | None]
     # A stream of its own: what a lost terminal does not take must not wait in stdout's buffer.
     with _own_stdout() as stream:
         console = rich.console.Console(file=stream)
-        screen = Screen(console, chinese=lang == "zh", situation=situation)
+        screen = Screen(console, chinese=lang == "zh", status=status)
         with _logging_into(screen.log) if sys.stderr.isatty() else contextlib.nullcontext(), screen:
             yield screen
-    Outlet(sys.stdout).write(screen.closing() + "\n")
+    NonblockingWriter(sys.stdout).write(screen.closing() + "\n")
 
 
 def log_to_stderr() -> None:
     """Log lines on stderr: with a level for journald, with the time for a person."""
     under_systemd = "JOURNAL_STREAM" in os.environ
     form = "%(levelname)s %(message)s" if under_systemd else "%(asctime)s %(levelname)s %(message)s"
-    handler = logging.StreamHandler(Outlet(sys.stderr))
+    handler = logging.StreamHandler(NonblockingWriter(sys.stderr))
     handler.setFormatter(logging.Formatter(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("watchdog").setLevel(logging.WARNING)

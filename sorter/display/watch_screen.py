@@ -18,7 +18,7 @@ from rich.live import Live
 
 from sorter.display.dashboard import Board, Line, draw
 from sorter.domain import Record
-from sorter.station.health.status import Situation
+from sorter.station.health.status import StationStatus
 
 REDRAW_S = 0.25
 ITEMS = 200
@@ -29,12 +29,12 @@ CLOSE_S = 2.0
 
 
 class Screen:
-    """A sink of the loop and a context manager. `situation` gives the last one seen, if any."""
+    """A sink of the loop and a context manager. `status` gives the last one seen, if any."""
 
     def __init__(
-        self, console: Console, *, chinese: bool, situation: Callable[[], Situation | None]
+        self, console: Console, *, chinese: bool, status: Callable[[], StationStatus | None]
     ) -> None:
-        self._console, self._chinese, self._situation = console, chinese, situation
+        self._console, self._chinese, self._status = console, chinese, status
         self._lock = threading.Lock()
         # Lines, not records: a record holds its picture's bytes.
         self._lines: deque[Line] = deque(maxlen=ITEMS)
@@ -85,7 +85,7 @@ class Screen:
                 live.update(draw(self._board(), width=width, height=height), refresh=True)
 
     def _board(self) -> Board:
-        seen = self._situation()
+        seen = self._status()
         with self._lock:
             items, ages, counts = list(self._lines), list(self._ages), dict(self._counts)
         facts = [("station", "starting")]

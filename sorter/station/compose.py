@@ -10,17 +10,17 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sorter.host.wakeup import Wakeup
 from sorter.station.health.metrics import Metrics
-from sorter.station.health.reporter import Pulse
+from sorter.station.health.reporter import Reporter
 from sorter.station.health.status import live_path
 from sorter.station.health.systemd import Notifier, Watchdog
 from sorter.station.intake.watcher import REJECT_AFTER_S, Watcher
 from sorter.station.interfaces import Actuator, Model, Sink
 from sorter.station.journal.opening import open_journal
-from sorter.station.reload import Swapper, Weights
+from sorter.station.reload import Reloader, Weights
 from sorter.station.settings import Settings
 from sorter.station.station import Parts, Station
-from sorter.station.wakeup import Bell
 
 
 @contextlib.contextmanager
@@ -49,10 +49,10 @@ def open_station(
     settings.check(model.taxonomy)
     meter, voice = meter or Metrics(), voice or Notifier()
     watchdog = Watchdog()
-    pulse = Pulse(voice, watchdog, meter, live=live_path(journal), metrics=metrics)
+    reporter = Reporter(voice, watchdog, meter, live=live_path(journal), metrics=metrics)
     with contextlib.ExitStack() as stack:
-        bell = Bell()
-        stack.callback(bell.close)
+        wakeup = Wakeup()
+        stack.callback(wakeup.close)
         opened = open_journal(journal, synchronous=synchronous)
         stack.callback(opened.close)
         intake = Watcher(
@@ -61,14 +61,16 @@ def open_station(
             settle_s=settings.settle_s,
             reject_after_s=reject_after_s,
             fresh_s=settings.max_age_s,
-            bell=bell,
+            wakeup=wakeup,
         )
         stack.callback(intake.close)
         if actuator is not None:
             stack.callback(actuator.close)
         reload = None
         if weights is not None:
-            reload = Swapper(weights, model, bell=bell, voice=voice, meter=meter, watchdog=watchdog)
+            reload = Reloader(
+                weights, model, wakeup=wakeup, voice=voice, meter=meter, watchdog=watchdog
+            )
             stack.callback(reload.close)
         yield Station(
             Parts(
@@ -78,8 +80,8 @@ def open_station(
                 actuator=actuator,
                 voice=voice,
                 meter=meter,
-                bell=bell,
-                pulse=pulse,
+                wakeup=wakeup,
+                reporter=reporter,
                 reload=reload,
                 sinks=sinks,
             ),

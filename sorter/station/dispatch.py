@@ -50,7 +50,7 @@ _ENDS = {
 
 
 class Dispatcher:
-    """Moves for decided items, one at a time. `pause(seconds)` waits and keeps the pulse."""
+    """Moves for decided items, one at a time. `pause(seconds)` waits and stays alive meanwhile."""
 
     def __init__(
         self,

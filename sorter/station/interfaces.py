@@ -105,7 +105,7 @@ class Actuator(Protocol):
 
 
 class Reload(Protocol):
-    """New weights beside the old ones (see `reload.Swapper`)."""
+    """New weights beside the old ones (see `reload.Reloader`)."""
 
     refused: str
     """Why the last ones offered were refused; empty where they were not."""

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from sorter.domain import Taxonomy
 from sorter.errors import ModelError, SorterError
+from sorter.host.wakeup import Wakeup
 from sorter.station.health.systemd import Watchdog
 from sorter.station.interfaces import Meter, Model, Voice
-from sorter.station.wakeup import Bell
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Weights:
     open: Callable[[], Model]
 
 
-class Swapper:
+class Reloader:
     """Offers a new model whenever the bundle was replaced or `request` was called.
 
     `current` is the model in use at start; a new one must have the same classes and bins.
@@ -97,7 +97,7 @@ class Swapper:
         weights: Weights,
         current: Model,
         *,
-        bell: Bell,
+        wakeup: Wakeup,
         voice: Voice,
         meter: Meter,
         watchdog: Watchdog,
@@ -106,10 +106,10 @@ class Swapper:
         self._weights = weights
         self._taxonomy: Taxonomy = current.taxonomy
         self._digest = current.digest
-        self._bell, self._voice, self._meter = bell, voice, meter
+        self._wakeup, self._voice, self._meter = wakeup, voice, meter
         self._look_s = look_s
         self._watchdog = watchdog
-        self._wake = Bell()
+        self._wake = Wakeup()
         self._asked = False
         self._ending = False
         self._tried = signature(weights.folder)
@@ -125,7 +125,7 @@ class Swapper:
     def request(self) -> None:
         """Try the bundle now, changed or not. Safe in a signal handler."""
         self._asked = True
-        self._wake.ring()
+        self._wake.wake()
 
     def take(self) -> Model | None:
         """The new model, once, if there is one."""
@@ -135,7 +135,7 @@ class Swapper:
     def close(self) -> None:
         """End the thread; waits for a load under way."""
         self._ending = True
-        self._wake.ring()
+        self._wake.wake()
         if self._thread.ident is not None:
             self._thread.join()
             self._watchdog.retire(MODEL)
@@ -180,7 +180,7 @@ class Swapper:
         self._digest = model.digest
         self._meter.count("sorter_model_swaps_total", result="accepted")
         self._offer = model
-        self._bell.ring()
+        self._wakeup.wake()
 
     def _refuse(self, why: str) -> None:
         self.refused = why

@@ -1,7 +1,7 @@
-"""The station: watcher → model → decision → journal → actuator → journal, for years.
+"""The station: folder → model → decision → journal → actuator → journal, for years.
 
-Owns the order of things and the pulse. The parts come in ready-made; what each promises is its
-own. Only bugs end `run` early; a missing device, folder or disk does not.
+Owns the order of things and the sign of life. The parts come in ready-made; what each promises is
+its own. Only bugs end `run` early; a missing device, folder or disk does not.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 from sorter.domain import Decision, ItemState, LinkStatus, Picture, Prediction, Record
 from sorter.errors import ImageError, JournalError
 from sorter.host.clock import uptime_s
+from sorter.host.wakeup import Wakeup
 from sorter.station.burst import Burst, Shot
 from sorter.station.dispatch import RECORD_ONLY, Dispatcher
-from sorter.station.health.reporter import Pulse
-from sorter.station.health.status import Situation
+from sorter.station.health.reporter import Reporter
+from sorter.station.health.status import StationStatus
 from sorter.station.interfaces import Actuator, Intake, Meter, Model, Reload, Sink, Voice
 from sorter.station.journal.journal import Journal, Patience, StoppedError
 from sorter.station.journal.retention import Retention
 from sorter.station.reload import self_test
 from sorter.station.settings import Settings
-from sorter.station.wakeup import Bell
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ class Parts:
     actuator: Actuator | None
     voice: Voice
     meter: Meter
-    bell: Bell
-    pulse: Pulse
+    wakeup: Wakeup
+    reporter: Reporter
     reload: Reload | None = None
     sinks: Sequence[Sink] = ()
 
@@ -75,7 +75,7 @@ class Station:
         self._stopping = False
         self._retention = Retention(parts.journal)
         self._next_prune = 0.0
-        # From here on a disk that does not answer is waited for, with the pulse kept.
+        # From here on a disk that does not answer is waited for, and the station stays alive.
         parts.journal.patience = Patience(self._pause, lambda: self._stopping, parts.meter)
         self._dispatcher = Dispatcher(
             parts.journal,
@@ -87,14 +87,14 @@ class Station:
         )
 
     @property
-    def seen(self) -> Situation | None:
+    def seen(self) -> StationStatus | None:
         """How it was when it last looked; any thread may ask."""
-        return self._parts.pulse.seen
+        return self._parts.reporter.seen
 
     def stop(self) -> None:
         """Finish the movement under way and return from `run`. Safe in a signal handler."""
         self._stopping = True
-        self._parts.bell.ring()
+        self._parts.wakeup.wake()
 
     def reload(self) -> None:
         """Try the bundle's weights again. Safe in a signal handler."""
@@ -120,13 +120,13 @@ class Station:
             log.error("stopped while the journal takes no records; the next start completes it")
         finally:
             parts.voice.stopping()
-            parts.pulse.end()
+            parts.reporter.end()
 
     def _recover(self) -> None:
         parts = self._parts
         left = self._dispatcher.recover()
         if parts.actuator is not None:
-            beat = parts.pulse.enlist(LINK, LINK_LIMIT_S)
+            beat = parts.reporter.enlist(LINK, LINK_LIMIT_S)
             parts.actuator.start(parts.journal.sid, parts.journal.next_n, beat=beat)
         if left:
             log.warning("%d items were interrupted by the last stop", left)
@@ -262,7 +262,7 @@ class Station:
         self._next_prune = now + (1.0 if more else PRUNE_EVERY_S)
 
     def _pause(self, seconds: float) -> None:
-        """Wait inside an item without losing the pulse; a stop cuts it short."""
+        """Wait inside an item and stay alive; a stop cuts it short."""
         until = self._clock() + seconds
         while True:
             self._beat()
@@ -274,15 +274,15 @@ class Station:
                 return
 
     def _beat(self) -> None:
-        self._parts.pulse.beat(self._look)
+        self._parts.reporter.beat(self._status)
 
-    def _look(self) -> Situation:
+    def _status(self) -> StationStatus:
         """How the station is now."""
         parts = self._parts
         link = LinkStatus(ready=False, state=RECORD_ONLY)
         if parts.actuator is not None:
             link = parts.actuator.status()
-        return Situation(
+        return StationStatus(
             folder=str(parts.intake.folder),
             mode=parts.intake.mode,
             folder_problem=parts.intake.problem,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sorter.station.sinks.nonblocking import Outlet
+from sorter.station.sinks.nonblocking import NonblockingWriter
 from tests.support.station_folder import live, states
 from tests.support.terminal import LEFT, Terminal
 from tests.support.tiny import colour_of, paint, taxonomy3
@@ -73,7 +73,7 @@ def test_a_terminal_that_takes_nothing_holds_up_no_item(
 def test_a_reader_that_stops_reading_loses_lines_and_holds_nobody() -> None:
     reading, writing = os.pipe()
     with open(writing, "w") as stream:  # noqa: PTH123
-        outlet = Outlet(stream)
+        outlet = NonblockingWriter(stream)
         worker = threading.Thread(
             target=lambda: [outlet.write("x" * 999 + "\n") for _ in range(200)]
         )
@@ -94,7 +94,7 @@ def test_a_halted_terminal_has_no_room() -> None:
     master, slave = pty.openpty()
     with open(slave, "w") as stream:  # noqa: PTH123
         os.write(master, b"\x13")
-        outlet = Outlet(stream)
+        outlet = NonblockingWriter(stream)
         outlet.write("unseen\n")
         os.write(master, b"\x11")
         outlet.write("seen\n")

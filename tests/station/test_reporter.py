@@ -15,11 +15,11 @@ from sorter.actuator.plain import PlainLink
 from sorter.actuator.serialport import Port
 from sorter.errors import PortError
 from sorter.station.health.metrics import DECLARED, Metrics
-from sorter.station.health.reporter import Pulse
-from sorter.station.health.status import Situation, live_path
+from sorter.station.health.reporter import Reporter
+from sorter.station.health.status import StationStatus, live_path
 from sorter.station.health.systemd import Notifier, Watchdog
 
-FIRST = Situation(
+FIRST = StationStatus(
     folder="/camera",
     mode="inotify",
     folder_problem="",
@@ -38,14 +38,14 @@ FIRST = Situation(
 
 
 class Run:
-    """A pulse whose clock goes a second a beat."""
+    """A reporter whose clock goes a second a beat."""
 
     def __init__(self, journal: Path) -> None:
         journal.write_bytes(bytes(4096))
         self.now = 0.0
         self.live = live_path(journal)
         self.metrics = journal.with_name("sorter.prom")
-        self.pulse = Pulse(
+        self.reporter = Reporter(
             Notifier({}),
             Watchdog(),
             Metrics(strict=True),
@@ -55,10 +55,10 @@ class Run:
             wall=lambda: 1000.0 + self.now,
         )
 
-    def see(self, *situations: Situation) -> None:
-        for situation in situations:
+    def see(self, *statuses: StationStatus) -> None:
+        for status in statuses:
             self.now += 1.0
-            self.pulse.beat(lambda: situation)  # noqa: B023 - called at once.
+            self.reporter.beat(lambda: status)  # noqa: B023 - called at once.
 
     def value(self, name: str) -> float:
         lines = dict(line.rsplit(" ", 1) for line in self.metrics.read_text().splitlines())
@@ -70,7 +70,7 @@ def test_counters_follow_what_the_parts_say(tmp_path: Path) -> None:
     ready = replace(FIRST, link="idle", link_ready=True, link_boot="b1", listings=4)
     run.see(FIRST, ready, ready, replace(ready, link_boot="b2", listings=9))
     run.see(replace(FIRST, listings=9), replace(ready, link_boot="b2", listings=9))
-    run.pulse.end()
+    run.reporter.end()
     assert run.value("sorter_rescans_total") == 9
     assert run.value("sorter_link_connects_total") == 3
     assert run.value("sorter_restarts_total") == 2
@@ -81,7 +81,7 @@ def test_counters_follow_what_the_parts_say(tmp_path: Path) -> None:
 def test_every_plain_metric_has_a_value_once_a_station_ran(tmp_path: Path) -> None:
     run = Run(tmp_path / "journal.sqlite")
     run.see(FIRST)
-    run.pulse.end()
+    run.reporter.end()
     text = run.metrics.read_text()
     unset = [
         name
@@ -97,7 +97,7 @@ def test_the_live_file_says_what_is_wrong_and_goes_with_the_station(tmp_path: Pa
     live = json.loads(run.live.read_text())
     assert live["problems"] == ["journal: disk full", "device not ready: connecting"]
     assert live["at"] == 1002.0
-    run.pulse.end()
+    run.reporter.end()
     assert not run.live.exists()
 
 
@@ -126,8 +126,8 @@ def test_a_stuck_thread_costs_the_ping_and_is_named(
         assert watchdog.earned()
         now += 6.0
         assert watchdog.late() == ("link",)
-        pulse = Pulse(Notifier({}), watchdog, Metrics(strict=True))
-        pulse.beat(lambda: FIRST)
+        reporter = Reporter(Notifier({}), watchdog, Metrics(strict=True))
+        reporter.beat(lambda: FIRST)
         assert "no sign of life from link" in caplog.text
         caplog.clear()
         let_go.set()

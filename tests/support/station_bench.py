@@ -1,8 +1,8 @@
 """A whole station in one process and no time: its clock is the test's, its folder is a list.
 
-Real: the station, its dispatcher, the journal on SQLite in memory, the pulse, the watchdog and the
-counters. Small and of our own: the folder (`Turns`), the model (`Eye`) and the gate (`Gate`), which
-keeps its own log of movements and refuses what a real device would refuse.
+Real: the station, its dispatcher, the journal on SQLite in memory, the reporter, the watchdog and
+the counters. Small and of our own: the folder (`Turns`), the model (`Eye`) and the gate (`Gate`),
+which keeps its own log of movements and refuses what a real device would refuse.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from sorter.domain import (
     Taxonomy,
 )
 from sorter.errors import ImageError
+from sorter.host.wakeup import Wakeup
 from sorter.station.health.metrics import Metrics
-from sorter.station.health.reporter import Pulse
-from sorter.station.health.status import Situation
+from sorter.station.health.reporter import Reporter
+from sorter.station.health.status import StationStatus
 from sorter.station.health.systemd import Notifier, Watchdog
 from sorter.station.interfaces import Model
 from sorter.station.journal.journal import Journal
 from sorter.station.journal.schema import migrate
 from sorter.station.settings import HOLD, Settings
 from sorter.station.station import Parts, Station
-from sorter.station.wakeup import Bell
 from sorter.vision.decide import average, decide
 from tests.support.tiny import taxonomy3
 
@@ -250,7 +250,7 @@ class Bench:
         self.meter = Metrics(strict=True)
         self.told: list[Record] = []
         self.late: list[str] = []
-        self.seen: list[Situation] = []
+        self.seen: list[StationStatus] = []
         self.stop: Callable[[], None] = lambda: None
 
     def disk_full(self, full: bool = True) -> None:
@@ -310,8 +310,10 @@ class Bench:
             synchronous="OFF",
         )
         watchdog = Watchdog(clock=self.clock)
-        pulse = Pulse(self.voice, watchdog, self.meter, clock=self.clock, wall=self.clock.wall)
-        bell = Bell()
+        reporter = Reporter(
+            self.voice, watchdog, self.meter, clock=self.clock, wall=self.clock.wall
+        )
+        wakeup = Wakeup()
         self.intake = Turns(turns, lambda: self.stop(), lambda: self.clock.sleep(rest_s))
         station = Station(
             Parts(
@@ -321,8 +323,8 @@ class Bench:
                 actuator=None if self.recording_only else self.gate,
                 voice=self.voice,
                 meter=self.meter,
-                bell=bell,
-                pulse=pulse,
+                wakeup=wakeup,
+                reporter=reporter,
                 reload=self.offer,
                 sinks=(lambda record: self.told.append(record),),
             ),
@@ -336,14 +338,14 @@ class Bench:
         def watch() -> None:
             self.gate.beat()
             self.late += watchdog.late()
-            if pulse.seen is not None and (not self.seen or self.seen[-1] != pulse.seen):
-                self.seen.append(pulse.seen)
+            if reporter.seen is not None and (not self.seen or self.seen[-1] != reporter.seen):
+                self.seen.append(reporter.seen)
 
         self.clock.watch = watch
         try:
             station.run()
         finally:
-            bell.close()
+            wakeup.close()
         return self.told[before:]
 
     def rows(self) -> list[Row]:

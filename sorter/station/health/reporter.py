@@ -1,6 +1,6 @@
 """How the station is, told to whoever asks: systemd, `sorter status`, the metrics file, the log.
 
-Owns the saying and its pace. Judges nothing: what is wrong comes in as a Situation.
+Owns the saying and its pace. Judges nothing: what is wrong comes in as a StationStatus.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 from sorter.errors import FolderError, SorterError
 from sorter.files import write_whole
 from sorter.station.health.metrics import Metrics
-from sorter.station.health.status import LIVE, Situation
+from sorter.station.health.status import LIVE, StationStatus
 from sorter.station.health.systemd import Notifier, Watchdog
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
-"""Between two looks at the situation."""
+"""Between two looks at the status."""
 
 WRITE_S = 10.0
 """Between two writings of the files while nothing changes."""
@@ -34,10 +34,10 @@ LOOP_LIMIT_S = 25.0
 LOOP = "loop"
 
 
-class Pulse:
+class Reporter:
     """Called often by the loop; speaks seldom. Never raises for a disk or a socket.
 
-    `seen` is the last situation it looked at; any thread may read it.
+    `seen` is the last status it looked at; any thread may read it.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Pulse:
         self._clock, self._wall = clock, wall
         self._interval_s = voice.watchdog_interval_s()
         self._next_ping = self._next_look = self._next_write = 0.0
-        self._said: Situation | None = None
-        self.seen: Situation | None = None
+        self._said: StationStatus | None = None
+        self.seen: StationStatus | None = None
         self._problems: list[str] = []
         self._late: tuple[str, ...] = ()
         self._metrics_failed = False
@@ -69,7 +69,7 @@ class Pulse:
         self._watchdog.register(name, limit_s)
         return lambda: self._watchdog.beat(name)
 
-    def beat(self, situation: Callable[[], Situation]) -> None:
+    def beat(self, status: Callable[[], StationStatus]) -> None:
         """The loop is alive; every now and then, look and tell."""
         now = self._clock()
         self._watchdog.beat(LOOP)
@@ -79,7 +79,7 @@ class Pulse:
         if now < self._next_look:
             return
         self._next_look = now + LOOK_S
-        seen = situation()
+        seen = status()
         self._count(seen)
         self._note_problems(seen)
         self._note_late()
@@ -98,7 +98,7 @@ class Pulse:
             with contextlib.suppress(OSError):
                 self._live.unlink()
 
-    def _note_problems(self, seen: Situation) -> None:
+    def _note_problems(self, seen: StationStatus) -> None:
         problems = seen.problems()
         for problem in problems:
             if problem not in self._problems:
@@ -117,7 +117,7 @@ class Pulse:
             log.error("no sign of life from %s: no more pings for systemd", ", ".join(late))
         self._late = late
 
-    def _count(self, seen: Situation) -> None:
+    def _count(self, seen: StationStatus) -> None:
         """What the parts count for themselves becomes counters here."""
         before, self.seen = self.seen, seen
         listings = seen.listings - (before.listings if before else 0)
@@ -128,7 +128,7 @@ class Pulse:
         if before is None:
             self._meter.count("sorter_restarts_total", max(0, seen.starts - 1))
 
-    def _gauges(self, seen: Situation) -> None:
+    def _gauges(self, seen: StationStatus) -> None:
         self._meter.gauge("sorter_link_ready", float(seen.link_ready))
         self._meter.gauge("sorter_folder_ready", float(not seen.folder_problem))
         self._meter.gauge("sorter_queue_items", float(seen.pending))
@@ -140,7 +140,7 @@ class Pulse:
                 journal = self._live.with_name(self._live.name.removesuffix(LIVE))
                 self._meter.gauge("sorter_journal_bytes", journal.stat().st_size)
 
-    def _write_live(self, seen: Situation) -> None:
+    def _write_live(self, seen: StationStatus) -> None:
         if self._live is None:
             return
         text = json.dumps(

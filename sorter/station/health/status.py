@@ -17,7 +17,7 @@ def live_path(journal: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class StationStatus:
     """One moment of the station. Empty texts mean that all is well there."""
 
     folder: str

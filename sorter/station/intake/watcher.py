@@ -22,6 +22,7 @@ from sorter.domain import Identity, Picture
 from sorter.errors import FolderError
 from sorter.host.clock import uptime_s
 from sorter.host.mounts import place_of
+from sorter.host.wakeup import Wakeup
 from sorter.station.intake.backlog import Backlog
 from sorter.station.intake.events import FolderEvents
 from sorter.station.intake.overlooked import Overlooked
@@ -34,7 +35,6 @@ from sorter.station.intake.reading import (
     read_whole,
     shows_its_end,
 )
-from sorter.station.wakeup import Bell
 
 RESCAN_S = 2.0
 """Between two listings where events work."""
@@ -83,7 +83,7 @@ class Watcher:
         reject_after_s: float = REJECT_AFTER_S,
         fresh_s: float = 5.0,
         events: bool = True,
-        bell: Bell | None = None,
+        wakeup: Wakeup | None = None,
         clock: Callable[[], float] = uptime_s,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -92,11 +92,11 @@ class Watcher:
         self._recursive = recursive
         self._rescan_s = rescan_s
         self._fresh_s = fresh_s
-        self._bell = bell or Bell()
-        self._own_bell = bell is None
+        self._wakeup = wakeup or Wakeup()
+        self._own_wakeup = wakeup is None
         self._clock, self._wall = clock, wall
         self._events = FolderEvents(
-            self._bell.ring, wanted=events, recursive=recursive, clock=clock
+            self._wakeup.wake, wanted=events, recursive=recursive, clock=clock
         )
         self._pending = Pending(
             settle_s=settle_s,
@@ -173,7 +173,7 @@ class Watcher:
                 # The last listing had more than the table could hold: fetch the rest now.
                 self._list(self._clock())
                 continue
-            self._bell.wait(min(idle_s, wait_s, max(0.0, self._next_listing - self._clock())))
+            self._wakeup.wait(min(idle_s, wait_s, max(0.0, self._next_listing - self._clock())))
             yield None
 
     def later(self, picture: Picture, why: str) -> None:
@@ -190,8 +190,8 @@ class Watcher:
     def close(self) -> None:
         """End the event threads."""
         self._events.deafen("ended")
-        if self._own_bell:
-            self._bell.close()
+        if self._own_wakeup:
+            self._wakeup.close()
 
     def _hear(self, now: float) -> None:
         names, doubt = self._events.heard()

@@ -57,7 +57,7 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How a station waits for its disk: `pause(seconds)` keeps its pulse, `stopping` ends it."""
+    """How a station waits for its disk: `pause(seconds)` stays alive, `stopping` ends it."""
 
     pause: Callable[[float], None]
     stopping: Callable[[], bool]

@@ -9,7 +9,7 @@ import json
 from typing import TextIO
 
 from sorter.domain import Category, Record
-from sorter.station.sinks.nonblocking import Outlet
+from sorter.station.sinks.nonblocking import NonblockingWriter
 from sorter.text import escape
 
 
@@ -18,7 +18,9 @@ class Console:
 
     def __init__(self, stream: TextIO, *, lang: str = "en", as_json: bool = False) -> None:
         self._zh, self._json = lang == "zh", as_json
-        self._out = Outlet(stream, note='{"lost": %d}') if as_json else Outlet(stream)
+        self._out = (
+            NonblockingWriter(stream, note='{"lost": %d}') if as_json else NonblockingWriter(stream)
+        )
 
     def __call__(self, record: Record) -> None:
         """Print one record; a reader that stopped or went away is no reason to stop a station."""

@@ -15,7 +15,7 @@ PATIENCE_S = 0.2
 """How long a line may wait for a busy reader; one that let it pass once gets no more patience."""
 
 
-class Outlet:
+class NonblockingWriter:
     """Writes whole lines, or drops them and says later how many. Never raises for the reader.
 
     `note` is the line that says so, a `%d` in it for the number. A stream with a descriptor is
