@@ -2,7 +2,7 @@
 
 A row is a command line, its exit code, what the line must name, and the remedy it must offer. Rows
 run in this process through the entry point's own boundary; what needs a process of
-its own (streams, rights, a bare install) is in test_messages_process.py.
+its own (streams, rights, a bare install) is in tests/process/test_messages_process.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.mishaps import check_line, mishaps, typed
-
-pytestmark = pytest.mark.quick
 
 CLASSIFY = "classify {pics} --model {bundle}"
 WATCH = "watch {pics} --serial none --model {bundle} --unsure hold --journal {none}.sqlite"
@@ -180,7 +178,7 @@ ROWS: list[tuple[str, int, str, str]] = [
     (f"{EVALUATE} --unknown {{empty}}", 5, "{empty}", "expected"),
     (f"{EVALUATE} --mistakes {{inside}}", 5, "{inside}", "name another"),
     (f"{EVALUATE} --precision int4", 2, "int4", "'fp16', 'int8'"),
-    # doctor: findings go to stdout, where test_doctor.py looks
+    # doctor: findings go to stdout, where tests.doctor looks
     ("doctor --frob", 2, "--frob", "sorter doctor --help"),
     # review
     ("review {none} --into {none}-into --model {bundle}", 5, "{none}", "--ring"),

@@ -19,8 +19,6 @@ from sorter.doctor.model import check_model
 from sorter.service import units
 from tests.support.tiny import write_bundle
 
-pytestmark = pytest.mark.quick
-
 
 @pytest.fixture
 def pty_name() -> Iterator[str]:
