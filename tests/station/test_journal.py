@@ -17,7 +17,7 @@ import pytest
 from sorter.domain import Identity, ItemState, Record
 from sorter.errors import JournalError
 from sorter.station.journal.history import read_items, summarise
-from sorter.station.journal.journal import Journal
+from sorter.station.journal.journal import Journal, JournalDamagedError
 from sorter.station.journal.opening import open_journal
 from sorter.station.journal.retention import Retention
 from tests.support.items import DECISION, picture
@@ -46,9 +46,9 @@ def test_a_life_from_arrival_to_done(journal: Journal) -> None:
 def test_a_terminal_record_is_the_last(journal: Journal) -> None:
     n = journal.add(Record(picture(), ItemState.SENT, decision=DECISION, boot="b"))
     journal.finish(n, ItemState.UNCERTAIN, "no answer")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(JournalDamagedError):
         journal.finish(n, ItemState.DONE)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(JournalDamagedError):
         journal.sent(n, "b")
     (row,) = read_items(journal.path)
     assert (row["state"], row["reason"]) == ("UNCERTAIN", "no answer")

@@ -51,6 +51,10 @@ class JournalStuckError(JournalError):
     """The disk takes no record now (full, failing, read-only); nothing was written. Try later."""
 
 
+class JournalDamagedError(JournalError):
+    """The file does not hold what was written into it. The next opening sets it aside."""
+
+
 class StoppedError(Exception):
     """The station stops and the journal still takes no record; the next start completes it."""
 
@@ -100,9 +104,11 @@ def _patient(
 class Journal:
     """An open journal. `warnings` says, once, what was found wrong while opening.
 
-    `starts` is how often it was opened, this time included. `problem` says why the disk takes no
-    record now, "" where it does. Once `patience` is set, what a station reads and writes is tried
-    until the disk answers, and raises StoppedError instead of JournalStuckError.
+    `predecessor` is the name of a journal that was set aside here, "" where there is none: pictures
+    that this one does not know may have moved under that one. `starts` is how often it was opened,
+    this time included. `problem` says why the disk takes no record now, "" where it does. Once
+    `patience` is set, what a station reads and writes is tried until the disk answers, and raises
+    StoppedError instead of JournalStuckError.
     """
 
     def __init__(
@@ -112,16 +118,18 @@ class Journal:
         lock: int,
         *,
         warnings: tuple[str, ...],
+        predecessor: str = "",
         wall: Callable[[], float],
         synchronous: str,
     ) -> None:
         self.path = path
         self._file = path.stat()
         self.warnings = warnings
+        self.predecessor = predecessor
         self._db = db
         self._lock = lock
         self._wall = wall
-        self._reserve = Reserve(path.with_name(path.name + ".reserve"))
+        self._reserve = Reserve(reserve_of(path))
         self.patience: Patience | None = None
         self.problem = ""
         # FULL is the promise; the argument exists so that a test can show what NORMAL would do.
@@ -260,7 +268,10 @@ class Journal:
             "SELECT n, state, boot FROM items"
             " WHERE state IN ('ARRIVED', 'DECIDED', 'SENT') ORDER BY n"
         )
-        return [Row(n, ItemState(state), boot) for n, state, boot in rows]
+        try:
+            return [Row(n, ItemState(state), boot) for n, state, boot in rows]
+        except ValueError as error:
+            raise self._damaged(str(error)) from error
 
     def done_before(self, before: float, *, after: int, limit: int) -> list[tuple[int, Path]]:
         """Number and path of the next terminal records above number `after`, at most `limit`.
@@ -272,10 +283,13 @@ class Journal:
             (after, limit),
         )
         old: list[tuple[int, Path]] = []
-        for n, path, state, done_at in rows:
-            if not ItemState(state).is_terminal or done_at is None or done_at >= before:
-                break
-            old.append((n, path_of(path)))
+        try:
+            for n, path, state, done_at in rows:
+                if not ItemState(state).is_terminal or done_at is None or done_at >= before:
+                    break
+                old.append((n, path_of(path)))
+        except (TypeError, ValueError) as error:
+            raise self._damaged(str(error)) from error
         return old
 
     def forget(self, numbers: Sequence[int]) -> None:
@@ -310,7 +324,7 @@ class Journal:
 
     def _change(self, sql: str, values: tuple[object, ...], *, urgent: bool = False) -> None:
         if self._write(sql, values, urgent=urgent).rowcount != 1:
-            raise RuntimeError(f"journal: no such open row: {sql.split(' WHERE ')[-1]} {values}")
+            raise self._damaged(f"no such open row: {sql.split(' WHERE ')[-1]} {values}")
 
     def _check_place(self) -> None:
         """SQLite goes on writing into a file that was removed, and nobody would ever read it."""
@@ -327,8 +341,7 @@ class Journal:
         try:
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            kind = JournalStuckError if _is_stuck(error) else JournalError
-            raise kind(f"{self.path}: cannot read the journal: {error}; check the disk") from error
+            raise self._failed("read", error) from error
 
     def _write(
         self, sql: str, values: tuple[object, ...], *, urgent: bool = False
@@ -348,8 +361,32 @@ class Journal:
                 return self._db.execute(sql, values)
             except sqlite3.Error as error:
                 failure = error
-        kind = JournalStuckError if _is_stuck(failure) else JournalError
-        raise kind(f"{self.path}: cannot write the journal: {failure}; check the disk") from failure
+        raise self._failed("write", failure) from failure
+
+    def _failed(self, what: str, error: sqlite3.Error) -> JournalError:
+        if _is_stuck(error):
+            return JournalStuckError(
+                f"{self.path}: cannot {what} the journal: {error}; check the disk"
+            )
+        return self._damaged(str(error))
+
+    def _damaged(self, why: str) -> JournalDamagedError:
+        """Leave a mark for the next opening, whose own checks may not meet this damage."""
+        with contextlib.suppress(OSError):
+            unsound_mark(self.path).touch()
+        return JournalDamagedError(
+            f"{self.path}: the journal is damaged ({why}); the next start sets it aside"
+        )
+
+
+def reserve_of(path: Path) -> Path:
+    """The file that holds disk space for the journal at `path`."""
+    return path.with_name(path.name + ".reserve")
+
+
+def unsound_mark(path: Path) -> Path:
+    """The file whose being there says that the journal at `path` was found damaged in use."""
+    return path.with_name(path.name + ".unsound")
 
 
 def _judged(record: Record) -> tuple[object, ...]:
