@@ -71,6 +71,8 @@ class Station:
         self._settings = settings
         self._clock, self._wall, self._sleep = clock, wall, sleep
         self._model = parts.model
+        # What a lost journal knew may have moved already.
+        self._acts_on_backlog = settings.act_on_backlog and not parts.journal.predecessor
         self._burst = Burst(settings.burst_s)
         self._stopping = False
         self._retention = Retention(parts.journal)
@@ -107,6 +109,12 @@ class Station:
         try:
             for warning in parts.journal.warnings:
                 log.error("%s", warning)
+            if self._settings.act_on_backlog and not self._acts_on_backlog:
+                log.error(
+                    "pictures found at start are only recorded, not acted on: they may have moved "
+                    "under %s, which was set aside; move that file away to act on them",
+                    parts.journal.predecessor,
+                )
             self_test(self._model)
             self._recover()
             if parts.reload is not None:
@@ -219,7 +227,7 @@ class Station:
         if record.n:
             self._parts.journal.decide(record)
         backlog = record.picture.backlog
-        if backlog and not self._settings.act_on_backlog:
+        if backlog and not self._acts_on_backlog:
             self._end(replace(record, state=ItemState.EXPIRED, reason="found at start"))
         elif record.bin is None:
             self._end(replace(record, state=ItemState.UNSURE_HELD))

@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sorter.domain import Decision, ItemState, Picture, Reason, Record, Status
 from sorter.station.health.metrics import Metrics
-from sorter.station.intake.reading import read_whole
-from sorter.station.sinks.archive import Archive
-from sorter.station.sinks.unsure import UnsureFolder
-from tests.support.tiny import taxonomy3
+from sorter.station.sinks.archive import CLAIM, Archive, give_back_claims
+from tests.support.recorded import camera, record
 
-TAXONOMY = taxonomy3()
-CAN = TAXONOMY.categories[0]
-UNSURE = Decision(Status.UNSURE, CAN, 0.4, TAXONOMY.bin_of(CAN), 0.5, Reason.LOW_CONFIDENCE)
 FAULTS = 'sorter_faults_total{part="archive"}'
-
-
-def record(path: Path, n: int, *, held: bool = True) -> Record:
-    """An unsure item at `path`, its bytes in hand or not."""
-    whole = read_whole(path)
-    assert whole is not None
-    data = whole.data if held else b""
-    picture = Picture(path, data, whole.sha256, whole.identity, 1.0, 1_700_000_000.0 + n)
-    bin_ = TAXONOMY.bin_of(CAN)
-    return Record(picture, ItemState.DONE, n, UNSURE, bin_, "low_confidence", model="m", age_s=0.1)
-
-
-def camera(folder: Path, name: str, data: bytes = b"picture") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_bytes(data)
-    return path
 
 
 @pytest.fixture
@@ -70,6 +45,68 @@ def test_a_picture_that_changed_meanwhile_stays(tmp_path: Path) -> None:
     assert (tmp_path / "camera" / "a.jpg").read_bytes() == b"another one by now"
 
 
+@pytest.mark.parametrize("keeps_its_time", [True, False])
+def test_the_next_picture_under_the_same_name_is_not_taken_for_the_old(
+    tmp_path: Path, keeps_its_time: bool
+) -> None:
+    """Of the same length too, in place (the same inode), with the old mtime put back."""
+    path = camera(tmp_path / "camera", "lastsnap.jpg", b"one")
+    told, status = record(path, 1), path.stat()
+    with path.open("r+b") as stream:
+        stream.write(b"two")
+    if keeps_its_time:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    Archive(tmp_path / "archive", meter=Metrics(strict=True))(told)
+    assert [p.name for p in (tmp_path / "camera").iterdir()] == ["lastsnap.jpg"]
+    assert path.read_bytes() == b"two"
+    assert not (tmp_path / "archive").exists()
+
+
+def test_a_picture_that_was_caught_gets_a_free_name_if_a_newer_one_came(tmp_path: Path) -> None:
+    """A station that was killed with the second picture in its hands; the third has its name."""
+    folder = tmp_path / "camera"
+    camera(folder, CLAIM + "lastsnap.jpg", b"two")
+    told = record(camera(folder, "lastsnap.jpg", b"one"), 1)
+    Archive(tmp_path / "archive", meter=Metrics(strict=True))(told)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {"lastsnap-1.jpg": b"two"}
+
+
+def test_a_killed_station_gives_back_what_it_held_at_the_next_start(tmp_path: Path) -> None:
+    folder = tmp_path / "camera"
+    camera(folder, CLAIM + "a.jpg", b"a")
+    camera(folder / "day", CLAIM + "b.jpg", b"b")
+    give_back_claims(folder)
+    assert sorted(p.name for p in folder.iterdir()) == ["a.jpg", "day"]
+    give_back_claims(folder, recursive=True)
+    assert [p.name for p in (folder / "day").iterdir()] == ["b.jpg"]
+    give_back_claims(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_of_a_link_the_bytes_are_filed(tmp_path: Path, relative: bool) -> None:
+    real = camera(tmp_path / "disk", "real.jpg", b"bytes")
+    link = tmp_path / "camera" / "a.jpg"
+    link.parent.mkdir()
+    link.symlink_to(Path("../disk/real.jpg") if relative else real)
+    Archive(tmp_path / "archive", meter=Metrics(strict=True))(record(link, 1))
+    (filed,) = (tmp_path / "archive" / "2023-11-14" / "metal").iterdir()
+    assert not filed.is_symlink()
+    assert (filed.name, filed.read_bytes(), real.read_bytes()) == ("a.jpg", b"bytes", b"bytes")
+    assert not any(link.parent.iterdir())
+
+
+def test_the_longest_name_on_either_file_system(tmp_path: Path, elsewhere: Path) -> None:
+    """Of letters of several bytes too, and a second one of that name."""
+    for archive in (tmp_path / "archive", elsewhere):
+        for name in ("a" * 251 + ".jpg", "\u00e9" * 125 + "x.jpg"):
+            for data in (b"one", b"two"):
+                path = camera(tmp_path / "camera", name, data)
+                Archive(archive, meter=Metrics(strict=True))(record(path, 1))
+        kept = [p.read_bytes() for p in (archive / "2023-11-14" / "metal").iterdir()]
+        assert sorted(kept) == [b"one", b"one", b"two", b"two"]
+    assert not any((tmp_path / "camera").iterdir())
+
+
 def test_across_file_systems_with_its_time_and_a_free_name(tmp_path: Path, elsewhere: Path) -> None:
     archive = Archive(elsewhere, meter=Metrics(strict=True))
     for data in (b"one", b"two"):
@@ -91,9 +128,10 @@ def test_a_copy_that_fails_half_way_leaves_the_original_and_no_half(
     code = f"""
 import resource, signal
 from pathlib import Path
-from sorter.station.sinks.archive import Archive
+from sorter.station.sinks.archive import CLAIM, Archive, give_back_claims
 from sorter.station.health.metrics import Metrics
-from tests.station.test_archive import FAULTS, record
+from tests.station.test_archive import FAULTS
+from tests.support.recorded import record
 told, meter = record(Path({str(path)!r}), 1), Metrics(strict=True)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
@@ -103,34 +141,3 @@ assert FAULTS + " 1" in meter.text()
     subprocess.run([sys.executable, "-c", code], check=True)
     assert path.stat().st_size == 300_000
     assert [p for p in elsewhere.rglob("*") if p.is_file()] == []
-
-
-def test_the_ring_forgets_its_oldest_and_nothing_of_others(tmp_path: Path) -> None:
-    folder = tmp_path / "pictures"
-    mine = [camera(folder, f"holiday{i}.jpg") for i in range(5)]
-    ring = UnsureFolder(folder, 2, meter=Metrics(strict=True))
-    for n in (9, 10, 11):
-        ring(record(camera(tmp_path / "camera", f"{n}.JPG", b"%d" % n), n))
-    kept = sorted(path.name for path in folder.iterdir() if path not in mine)
-    assert kept == ["20231114T221330Z_n10_0001_40.jpg", "20231114T221331Z_n11_0001_40.jpg"]
-    assert all(path.exists() for path in mine)
-
-
-def test_the_ring_keeps_bursts_too(tmp_path: Path) -> None:
-    """Their bytes are not held while the group is gathered; they are read again."""
-    ring = UnsureFolder(tmp_path / "ring", 5, meter=Metrics(strict=True))
-    told = record(camera(tmp_path / "camera", "a.jpg", b"first"), 1, held=False)
-    ring(told)
-    assert [path.read_bytes() for path in (tmp_path / "ring").iterdir()] == [b"first"]
-    changed = replace(told.picture, sha256=hashlib.sha256(b"else").hexdigest())
-    ring(replace(told, n=2, picture=changed))
-    assert len(list((tmp_path / "ring").iterdir())) == 1
-
-
-def test_a_class_code_is_never_a_path(tmp_path: Path) -> None:
-    ring = UnsureFolder(tmp_path / "ring", 5, meter=Metrics(strict=True))
-    told = record(camera(tmp_path / "camera", "a.jpg"), 1)
-    assert told.decision is not None
-    odd = replace(told.decision, label=replace(CAN, code="../../x"))
-    ring(replace(told, decision=odd))
-    assert [p.name for p in (tmp_path / "ring").iterdir()] == ["20231114T221321Z_n1_.._.._x_40.jpg"]

@@ -2,19 +2,28 @@
 
 Owns that sink. It overwrites nothing and raises nothing for what a disk can do: the record is
 durable by then, so a picture that cannot be filed stays where it is, and the log says so.
+
+A camera may write its next picture under the same name at any moment. So a picture is claimed
+first: renamed, in one step, to a hidden name in its own folder, where no camera writes and no
+watcher looks. Only then is it asked whether these are the recorded bytes. If not, the next picture
+was caught, and it gets its name back (or a free one, if there is a still newer one by now).
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import itertools
 import logging
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from sorter.domain import ItemState, Record
+from sorter.domain import ItemState, Picture, Record
+from sorter.files import NAME_BYTES, claim_name, free_names, part_name, sync_folder
 from sorter.station.interfaces import Meter
 
 log = logging.getLogger(__name__)
@@ -22,12 +31,16 @@ log = logging.getLogger(__name__)
 TRIES = 1000
 """Names tried before a picture is left where it is."""
 
+CLAIM = ".sorter-claimed-"
+"""What the name of a picture begins with while it is taken away."""
+
 
 class Archive:
     """Moves each recorded picture to `folder/<date>/<bin>/`, the date in UTC.
 
-    A picture without a bin goes to a folder named after its state, in small letters. A picture
-    that changed since it was read is another one by now and stays.
+    A picture without a bin goes to a folder named after its state, in small letters. One that
+    changed since it was read is another one by now and stays. Of a symbolic link the bytes are
+    filed and the link is removed; the file it led to is not ours and stays.
     """
 
     def __init__(self, folder: Path, *, meter: Meter) -> None:
@@ -35,19 +48,18 @@ class Archive:
 
     def __call__(self, record: Record) -> None:
         """File one picture."""
-        path = record.picture.path
-        day = time.strftime("%Y-%m-%d", time.gmtime(record.picture.arrived_at))
+        picture = record.picture
+        day = time.strftime("%Y-%m-%d", time.gmtime(picture.arrived_at))
         told = record.state in (ItemState.REJECTED, ItemState.DUPLICATE, ItemState.UNSURE_HELD)
         place = record.state.value.lower() if told or not record.bin else record.bin.key
         try:
-            status = path.stat()
-            if status.st_ino != record.picture.identity.inode or (
-                status.st_mtime_ns != record.picture.identity.mtime_ns
-            ):
-                return
-            target = self._folder / day / place
-            target.mkdir(parents=True, exist_ok=True)
-            _move(path, target)
+            with _claimed(picture.path) as claim:
+                source = claim.resolve(strict=True) if claim.is_symlink() else claim
+                if _holds(source, picture):
+                    target = self._folder / day / place
+                    target.mkdir(parents=True, exist_ok=True)
+                    _file(source, target, picture.path.name, copy=source != claim)
+                    claim.unlink(missing_ok=True)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -55,58 +67,80 @@ class Archive:
             log.error("n=%d stays in the folder, not archived: %s", record.n, error)
 
 
-def _move(path: Path, folder: Path) -> Path:
-    """Move `path` into `folder` under a free name. Raises OSError.
+def give_back_claims(folder: Path, *, recursive: bool = False) -> None:
+    """Give pictures their names back that a killed station held in its hands. Never raises."""
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            with contextlib.suppress(OSError):
+                if entry.name.startswith(CLAIM):
+                    _give_back(Path(entry.path), entry.name.removeprefix(CLAIM))
+                elif recursive and entry.is_dir(follow_symlinks=False):
+                    give_back_claims(Path(entry.path), recursive=True)
 
-    A hard link claims the name without overwriting; across file systems a synced copy does.
+
+@contextlib.contextmanager
+def _claimed(path: Path) -> Iterator[Path]:
+    """`path` under a hidden name; what is left there at the end gets its name back."""
+    name = os.fsencode(path.name)[-(NAME_BYTES - len(CLAIM)) :]
+    claim = path.with_name(CLAIM + os.fsdecode(name))
+    if os.path.lexists(claim):
+        _give_back(claim, path.name)
+    path.rename(claim)
+    try:
+        yield claim
+    finally:
+        if os.path.lexists(claim):
+            _give_back(claim, path.name)
+
+
+def _give_back(claim: Path, name: str) -> None:
+    _name(claim, claim.parent, name)
+    claim.unlink(missing_ok=True)
+
+
+def _holds(path: Path, picture: Picture) -> bool:
+    """True where `path` holds the recorded bytes."""
+    was = picture.identity
+    with path.open("rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not picture.sha256:  # They could not be read; the rest is what there is.
+            now = (status.st_ino, status.st_size, status.st_mtime_ns)
+            return now == (was.inode, was.size, was.mtime_ns)
+        return (
+            status.st_size == was.size
+            and hashlib.file_digest(stream, "sha256").hexdigest() == picture.sha256
+        )
+
+
+def _file(source: Path, folder: Path, name: str, *, copy: bool) -> None:
+    """Put `source` into `folder` under a free name near `name`: linked, or else copied and synced.
+
+    Raises OSError, and leaves nothing behind then.
     """
-    for number in range(TRIES):
-        tail = f"-{number}" if number else ""
-        target = folder / f"{path.stem}{tail}{path.suffix}"
+    if not copy:
         try:
-            os.link(path, target)
-        except FileExistsError:
-            continue
+            _name(source, folder, name)
         except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            if error.errno != errno.EXDEV:
                 raise
-            if not _copy(path, target):
-                continue
-        path.unlink()
-        return target
-    raise FileExistsError(errno.EEXIST, f"{TRIES} pictures of that name", str(folder / path.name))
-
-
-def _copy(path: Path, target: Path) -> bool:
-    """Copy whole and durably, or not at all; False where the name is taken.
-
-    The name is claimed by an empty file and filled by a rename, so that a crash leaves no half
-    picture under it, on file systems without links too.
-    """
-    part = target.with_name(f".{target.name}.part")
+        else:
+            return
+    part = folder / part_name(name)
     try:
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
-    except FileExistsError:
-        return False
-    try:
-        with part.open("wb") as out, path.open("rb") as source:
-            shutil.copyfileobj(source, out)
+        with part.open("wb") as out, source.open("rb") as data:
+            shutil.copyfileobj(data, out)
             out.flush()
             os.fsync(out.fileno())
         with contextlib.suppress(OSError):  # FAT keeps no mode and may take no time.
-            shutil.copystat(path, part)
-        part.replace(target)
-        _sync(target.parent)  # Before the original goes: else a power cut could take both.
-    except OSError:
-        for leftover in (part, target):
-            leftover.unlink(missing_ok=True)
-        raise
-    return True
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
+            shutil.copystat(source, part)
+        _name(part, folder, name)
+        sync_folder(folder)  # Before the original goes: a power cut could take both otherwise.
     finally:
-        os.close(handle)
+        part.unlink(missing_ok=True)
+
+
+def _name(file: Path, folder: Path, name: str) -> None:
+    for target in itertools.islice(free_names(folder, name), TRIES):
+        if claim_name(file, target):
+            return
+    raise FileExistsError(errno.EEXIST, f"{TRIES} pictures of that name", str(folder / name))
