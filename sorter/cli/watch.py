@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from enum import StrEnum
@@ -17,6 +18,12 @@ from sorter.errors import EnvironmentFault
 
 if TYPE_CHECKING:
     from sorter.station.interfaces import Actuator, Model
+
+
+log = logging.getLogger(__name__)
+
+BROKEN_JOURNALS = 3
+"""So many in one run, one after the other, and the disk is no place for a journal."""
 
 
 class Backlog(StrEnum):
@@ -62,6 +69,9 @@ def watch(
     journal: Annotated[
         Path | None, _opt("--journal", help="The journal. [default: the user's state folder]")
     ] = None,
+    recursive: Annotated[
+        bool, _opt("--recursive/--flat", help="Watch sub-folders too, such as one a day.")
+    ] = False,
     settle: Annotated[
         float, _opt("--settle", help="Seconds a picture must lie still.", min=0.05, max=60.0)
     ] = 0.3,
@@ -99,6 +109,9 @@ def watch(
         float | None,
         _opt("--min-confidence", help="Replaces every bin's threshold.", min=0.0, max=1.0),
     ] = None,
+    max_pixels: Annotated[
+        int, _opt("--max-pixels", help="Refuse larger pictures unopened.", min=1)
+    ] = 200_000_000,
     metrics: Annotated[
         Path | None, _opt("--metrics", help="Write Prometheus text to this file.")
     ] = None,
@@ -128,6 +141,7 @@ def watch(
     from sorter.station.compose import open_station
     from sorter.station.health.metrics import Metrics
     from sorter.station.interfaces import Sink
+    from sorter.station.journal.journal import JournalDamagedError
     from sorter.station.journal.opening import refuse_folder
     from sorter.station.reload import Weights
     from sorter.station.settings import Settings
@@ -147,7 +161,12 @@ def watch(
         place = place_for(metrics, option="--metrics", ours=begins(b"# HELP sorter_"))
         refuse_inside(place.parent, [folder], option="--metrics")
     bundle = model or default_bundle()
-    opener = _opener(bundle, precision.value, min_confidence)
+    opener = _opener(
+        bundle,
+        precision=precision.value,
+        min_confidence=min_confidence,
+        max_pixels=max_pixels,
+    )
     with asked.listening():
         classifier = opener()
     if asked.to_stop:
@@ -166,20 +185,20 @@ def watch(
         sinks.append(UnsureFolder(ring, ring_size, meter=meter))
     if archive is not None and not dry_run:
         sinks.append(Archive(archive, meter=meter))
-    gate = _gate(
-        "none" if dry_run else serial,
-        protocol=protocol,
-        plain_bytes=plain_bytes,
-        device=device,
-        bins=len(classifier.taxonomy.bins),
-    )
     with contextlib.ExitStack() as stack:
         stack.enter_context(asked.listening())
         # First in, last out: a terminal that takes nothing holds up nobody else's end.
         show = shown(lang=lang.value, as_json=as_json, status=asked.seen)
         sinks.insert(0, stack.enter_context(show))
-        asked.station = stack.enter_context(
-            open_station(
+        for attempt in range(1, BROKEN_JOURNALS + 1):
+            gate = _gate(
+                "none" if dry_run else serial,
+                protocol=protocol,
+                plain_bytes=plain_bytes,
+                device=device,
+                bins=len(classifier.taxonomy.bins),
+            )
+            station = open_station(
                 folder,
                 journal=file,
                 model=classifier,
@@ -187,20 +206,28 @@ def watch(
                 settings=settings,
                 sinks=sinks,
                 weights=Weights(bundle, opener),
+                recursive=recursive,
                 meter=meter,
                 metrics=metrics,
             )
-        )
-        if not asked.to_stop:
-            asked.station.run()
+            try:
+                with station as asked.station:
+                    if not asked.to_stop:
+                        asked.station.run()
+                    return
+            except JournalDamagedError as error:
+                # Opened again, it is set aside and a new one begins: nothing moves meanwhile.
+                if attempt == BROKEN_JOURNALS:
+                    raise
+                log.error("%s", error)
 
 
-def _opener(bundle: Path, precision: str, min_confidence: float | None) -> Callable[[], Model]:
-    """Opens the bundle's model anew each time it is called."""
+def _opener(bundle: Path, **options: Any) -> Callable[[], Model]:
+    """Opens the bundle's model anew each time it is called; `options` are `open_model`'s."""
     from sorter.vision.model import open_model
 
     def open_again() -> Model:
-        return open_model(bundle, precision=precision, min_confidence=min_confidence)
+        return open_model(bundle, **options)
 
     return open_again
 

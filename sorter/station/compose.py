@@ -15,11 +15,13 @@ from sorter.station.health.metrics import Metrics
 from sorter.station.health.reporter import Reporter
 from sorter.station.health.status import live_path
 from sorter.station.health.systemd import Notifier, Watchdog
+from sorter.station.intake.in_hand import InHand
 from sorter.station.intake.watcher import REJECT_AFTER_S, Watcher
 from sorter.station.interfaces import Actuator, Model, Sink
 from sorter.station.journal.opening import open_journal
 from sorter.station.reload import Reloader, Weights
 from sorter.station.settings import Settings
+from sorter.station.sinks.archive import give_back_claims
 from sorter.station.station import Parts, Station
 
 
@@ -36,13 +38,15 @@ def open_station(
     meter: Metrics | None = None,
     metrics: Path | None = None,
     voice: Notifier | None = None,
+    recursive: bool = False,
     reject_after_s: float = REJECT_AFTER_S,
     synchronous: str = "FULL",
 ) -> Iterator[Station]:
     """A station on `folder`, ready to `run`; everything but the sinks is closed at the end.
 
     `journal` is the journal's file; `actuator` is not started yet, None only records. `weights`
-    says where newer ones of `model` may come from, None: nowhere. `metrics` is the file for
+    says where newer ones of `model` may come from, None: nowhere. `recursive` takes pictures of
+    sub-folders too. `metrics` is the file for
     Prometheus and `meter` the counters, where the caller's sinks count too; `voice` speaks to the
     service manager. Raises SorterError where a part cannot be opened.
     """
@@ -55,9 +59,13 @@ def open_station(
         stack.callback(wakeup.close)
         opened = open_journal(journal, synchronous=synchronous)
         stack.callback(opened.close)
+        in_hand = InHand(opened.path.with_name(opened.path.name + ".in-hand"))
+        stack.callback(in_hand.close)
+        give_back_claims(folder, recursive=recursive)
         intake = Watcher(
             folder,
             recorded=opened.recorded,
+            recursive=recursive,
             settle_s=settings.settle_s,
             reject_after_s=reject_after_s,
             fresh_s=settings.max_age_s,
@@ -83,6 +91,7 @@ def open_station(
                 wakeup=wakeup,
                 reporter=reporter,
                 reload=reload,
+                in_hand=in_hand,
                 sinks=sinks,
             ),
             settings,

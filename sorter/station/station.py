@@ -20,6 +20,7 @@ from sorter.station.burst import Burst, Shot
 from sorter.station.dispatch import RECORD_ONLY, Dispatcher
 from sorter.station.health.reporter import Reporter
 from sorter.station.health.status import StationStatus
+from sorter.station.intake.in_hand import InHand
 from sorter.station.interfaces import Actuator, Intake, Meter, Model, Reload, Sink, Voice
 from sorter.station.journal.journal import Journal, Patience, StoppedError
 from sorter.station.journal.retention import Retention
@@ -51,6 +52,7 @@ class Parts:
     wakeup: Wakeup
     reporter: Reporter
     reload: Reload | None = None
+    in_hand: InHand | None = None
     sinks: Sequence[Sink] = ()
 
 
@@ -178,7 +180,7 @@ class Station:
             log.info("n=%d seen again, nothing to do", again)
             return
         try:
-            prediction = self._model.predict(picture.data)
+            prediction = self._predict(picture)
         except ImageError as error:
             if picture.final:
                 self._end(replace(rejected, reason=str(error)))
@@ -195,6 +197,13 @@ class Station:
             decision = self._model.decide([prediction])
             self._parts.meter.observe("sorter_decide_seconds", self._clock() - began)
             self._act(record, decision)
+
+    def _predict(self, picture: Picture) -> Prediction:
+        """Open and judge one picture, noted as being in hand. Raises ImageError."""
+        if self._parts.in_hand is None:
+            return self._model.predict(picture.data)
+        with self._parts.in_hand.holding(picture.sha256):
+            return self._model.predict(picture.data)
 
     def _gather(self, record: Record, prediction: Prediction) -> None:
         if not self._burst.admits(record.picture):

@@ -21,16 +21,24 @@ from sorter.vision.engine import default_cache_dir
 class Model:
     """A model ready to classify. `digest` names the weights; safe to share between threads."""
 
-    def __init__(self, bundle: Bundle, classifier: Classifier, policy: Policy) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        classifier: Classifier,
+        policy: Policy,
+        *,
+        max_pixels: int = images.MAX_PIXELS,
+    ) -> None:
         self.bundle = bundle
         self.digest = bundle.digest
         self.taxonomy: Taxonomy = bundle.taxonomy
         self.policy = policy
         self.classifier = classifier
+        self._max_pixels = max_pixels
 
     def predict(self, data: bytes) -> Prediction:
         """What the network says of one picture's bytes; ImageError if they are not a whole one."""
-        picture = images.decode(data, self.bundle.size_px)
+        picture = images.decode(data, self.bundle.size_px, max_pixels=self._max_pixels)
         probabilities, unknown = self.classifier.predict(picture.pixels[None])
         return Prediction(tuple(probabilities[0].tolist()), float(unknown[0]))
 
@@ -44,12 +52,14 @@ def open_model(
     *,
     precision: str = "int8",
     min_confidence: float | None = None,
+    max_pixels: int = images.MAX_PIXELS,
     threads: int | None = None,
     streams: int = 1,
 ) -> Model:
     """Open a bundle folder (default: the one that ships with sorter) and compile its network.
 
-    `min_confidence` replaces every bin's threshold; `threads` and `streams` are the classifier's.
+    `min_confidence` replaces every bin's threshold; pictures of more than `max_pixels` are refused
+    unopened; `threads` and `streams` are the classifier's.
     Raises BundleError, also for a bundle that changes meanwhile (its digest would name other
     weights than those compiled), or UsageError for a confidence outside [0, 1].
     """
@@ -68,7 +78,7 @@ def open_model(
     )
     if _signature(folder) != before:
         raise BundleError(f"{folder}: changed while it was being read; try again once it is whole")
-    return Model(bundle, classifier, policy)
+    return Model(bundle, classifier, policy, max_pixels=max_pixels)
 
 
 def _signature(folder: Path) -> list[tuple[int, int, int, int]]:
