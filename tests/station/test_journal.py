@@ -156,6 +156,95 @@ def test_one_station_a_journal(journal: Journal) -> None:
         open_journal(journal.path)
 
 
+@pytest.mark.parametrize("way", ["symlink", "symlinked folder", "hard link", "lock file removed"])
+def test_one_station_a_journal_by_any_name(way: str, journal: Journal, tmp_path: Path) -> None:
+    name = tmp_path / "other.sqlite"
+    if way == "symlink":
+        name.symlink_to(journal.path)
+    elif way == "symlinked folder":
+        (tmp_path / "link").symlink_to(tmp_path)
+        name = tmp_path / "link" / journal.path.name
+    elif way == "hard link":
+        name.hardlink_to(journal.path)
+    else:
+        for path in tmp_path.glob("*.lock"):
+            path.unlink()
+        name = journal.path
+    with pytest.raises(JournalError, match=f"another station .process {os.getpid()}"):
+        open_journal(name)
+    # SQLite's own locks still stand, and readers read.
+    journal.add(Record(picture(), ItemState.DONE))
+    assert len(list(read_items(journal.path))) == 1
+
+
+def test_the_lock_moves_on_with_a_journal_that_is_set_aside(tmp_path: Path) -> None:
+    file = tmp_path / "j.sqlite"
+    file.write_bytes(b"no journal at all" * 1000)
+    with contextlib.closing(open_journal(file)), pytest.raises(JournalError, match="another"):
+        open_journal(file)
+
+
+def test_a_symlink_to_a_journal_keeps_its_side_files_together(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "journal.sqlite"
+    link.symlink_to("disk/real.sqlite")
+    with contextlib.closing(open_journal(link)) as journal:
+        journal.add(Record(picture(), ItemState.DONE))
+        sid = journal.sid
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["journal.sqlite"]
+    with contextlib.closing(open_journal(tmp_path / "disk" / "real.sqlite")) as journal:
+        assert journal.sid == sid
+
+
+@pytest.mark.parametrize("lost", ["log of a young one", "journal beside its log", "journal"])
+def test_what_was_lost_is_said_and_its_pictures_may_have_moved(lost: str, tmp_path: Path) -> None:
+    file = tmp_path / "j.sqlite"
+    wal = file.with_name("j.sqlite-wal")
+    if lost == "log of a young one":  # As a version that wrote everything into the log left it.
+        with contextlib.closing(sqlite3.connect(file)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+    else:
+        open_journal(file).close()
+        file.unlink()
+        if lost == "journal beside its log":
+            wal.write_bytes(b"frames")
+    for _ in range(2):  # The warning is said once, what it means holds on.
+        with contextlib.closing(open_journal(file)) as journal:
+            assert journal.predecessor.startswith("j.sqlite.damaged-")
+            warnings = journal.warnings
+    assert warnings == ()
+    (tmp_path / journal.predecessor).unlink()
+    for side in tmp_path.glob("*.damaged-*"):
+        side.unlink()
+    with contextlib.closing(open_journal(file)) as journal:
+        assert journal.predecessor == ""
+
+
+def test_a_young_journal_does_not_live_in_its_log_alone(tmp_path: Path) -> None:
+    with contextlib.closing(open_journal(tmp_path / "j.sqlite")) as journal:
+        shutil.copy(journal.path, tmp_path / "copy.sqlite")
+        with contextlib.closing(open_journal(tmp_path / "copy.sqlite")) as copy:
+            assert (copy.sid, copy.warnings) == (journal.sid, ())
+
+
+def test_damage_that_only_a_later_statement_meets_sets_it_aside_then(tmp_path: Path) -> None:
+    """A large journal is not read whole at start; here a row is not what it was."""
+    file = tmp_path / "j.sqlite"
+    with contextlib.closing(open_journal(file)) as journal:
+        n = journal.add(Record(picture(), ItemState.ARRIVED))
+        with contextlib.closing(sqlite3.connect(file)) as db:
+            db.execute("UPDATE items SET state = 'DONE'")
+            db.commit()
+        with pytest.raises(JournalDamagedError, match="the next start sets it aside"):
+            journal.finish(n, ItemState.EXPIRED)
+        old = journal.sid
+    with contextlib.closing(open_journal(file)) as journal:
+        assert journal.sid != old
+        assert "found damaged while in use; set aside" in journal.warnings[0]
+    with contextlib.closing(open_journal(file)) as journal:
+        assert journal.warnings == ()
+
+
 def test_a_newer_journal_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "j.sqlite"
     open_journal(file).close()

@@ -17,7 +17,8 @@ import pytest
 from sorter.domain import Identity, Picture
 from sorter.errors import FolderError
 from sorter.files import is_picture_name
-from sorter.station.intake.reading import read_whole
+from sorter.station.intake.pending import MAX_LISTED
+from sorter.station.intake.reading import read_whole, shows_its_end
 from sorter.station.intake.watcher import Watcher
 
 DATA = bytes(range(256)) * 40
@@ -262,6 +263,162 @@ def test_a_picture_that_stays_broken_comes_back_as_final(folder: Path) -> None:
     eyes.watcher.close()
     assert finals[-1] is True
     assert len(finals) >= 2
+
+
+def test_a_writer_that_pauses_gives_one_picture(folder: Path) -> None:
+    """It holds the file open and pauses for longer than a closed file gets to become whole."""
+    eyes = Eyes(folder, reject_after_s=0.5)
+    eyes.watcher.begin()
+    whole = []
+
+    def slow() -> None:
+        with (folder / "a.jpg").open("wb") as stream:
+            stream.write(b"half")
+            stream.flush()
+            time.sleep(1.9)
+            stream.write(b" and whole")
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    end = time.monotonic() + 15
+    for picture in eyes.watcher.pictures(idle_s=0.05):
+        assert time.monotonic() < end
+        if picture is not None and picture.data == b"half":
+            assert not picture.final
+            eyes.watcher.later(picture, "not whole")
+        elif picture is not None:
+            whole.append(picture.data)
+            break
+    thread.join()
+    eyes.watcher.close()
+    assert whole == [b"half and whole"]
+
+
+def test_a_format_that_cannot_show_its_end_is_read_twice(folder: Path, eyes: Eyes) -> None:
+    """The second half of a BMP of full length is still zero, and the writer lets go meanwhile."""
+    half, whole = b"BM" + bytes(range(100)) + bytes(102), b"BM" + bytes(range(100)) * 2 + b"  "
+    (folder / "a.bmp").write_bytes(half)
+    eyes.look(lambda: not eyes.seen and eyes.watcher.pending == 1)
+    time.sleep(0.4)
+    status = (folder / "a.bmp").stat()
+    (folder / "a.bmp").write_bytes(whole)
+    os.utime(folder / "a.bmp", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [p.data for p in eyes.wait(1)] == [whole]
+
+
+@pytest.mark.parametrize(
+    ("data", "shows"),
+    [
+        (b"BM....", False),
+        (b"II*\0....", False),
+        (b"MM\0*....", False),
+        (b"\0\0\0\x20ftypavif", False),
+        (b"\0\0\0\x18ftypheic", False),
+        (b"\xff\xd8\xff\xe0", True),
+        (b"\x89PNG\r\n\x1a\n", True),
+        (b"GIF89a", True),
+        (b"RIFF....WEBP", True),
+    ],
+)
+def test_which_formats_show_their_end(data: bytes, shows: bool) -> None:
+    assert shows_its_end(data) is shows
+
+
+@pytest.mark.parametrize("events", [True, False], ids=["events", "polling"])
+def test_sub_folders_a_day(folder: Path, events: bool) -> None:
+    """Old ones, and one made after the start; hidden and housekeeping ones are nobody's."""
+    for name in ("2026-11-26", "@eaDir", ".Trash-1000", "#recycle", ".hidden"):
+        (folder / name).mkdir()
+        (folder / name / "old.jpg").write_bytes(name.encode())
+    eyes = Eyes(folder, recursive=True, events=events)
+    eyes.watcher.begin()
+    (folder / "2026-11-27" / "noon").mkdir(parents=True)
+    (folder / "2026-11-27" / "noon" / "new.jpg").write_bytes(DATA)
+    (folder / "lost+found").mkdir()
+    (folder / "lost+found" / "no.jpg").write_bytes(DATA)
+    seen = {str(p.path.relative_to(folder)): p.backlog for p in eyes.wait(2)}
+    eyes.watcher.close()
+    assert seen == {"2026-11-26/old.jpg": True, "2026-11-27/noon/new.jpg": False}
+
+
+def test_what_is_not_taken_is_said_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.jxl", "b.JXL", "c.dng", "notes.txt"):
+        (folder / name).write_bytes(DATA)
+    for name in ("day", "@eaDir", "empty"):
+        (folder / name).mkdir()
+    for name in ("day/a.jpg", "@eaDir/b.jpg"):
+        (folder / name).write_bytes(DATA)
+    eyes = Eyes(folder)
+    eyes.watcher.begin()
+    end = time.monotonic() + 1.0
+    eyes.look(lambda: time.monotonic() > end)
+    eyes.watcher.close()
+    said = sorted(record.getMessage() for record in caplog.records)
+    assert len(said) == 3
+    assert (
+        said[0] == f"{folder}/day: holds pictures and is not watched; --recursive watches "
+        "sub-folders"
+    )
+    assert {line.split("opens no ")[1].split()[0] for line in said[1:]} == {".jxl", ".dng"}
+
+
+class Walls:
+    """A wall clock that can be set."""
+
+    def __init__(self) -> None:
+        self.off_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.off_s
+
+
+@pytest.mark.parametrize("off_s", [-3600.0, -60.0, 60.0, 3600.0])
+def test_old_ones_stay_old_when_the_clock_is_set_and_the_folder_was_away(
+    folder: Path, off_s: float
+) -> None:
+    """More of them than the table holds; pictures of one length; a new one is told from them."""
+    count = MAX_LISTED + 300
+    for number in range(count):
+        (folder / f"{number:05}.jpg").write_bytes(b"%05d" % number)
+    wall = Walls()
+    eyes = Eyes(folder, wall=wall)
+    eyes.watcher.begin()
+    wall.off_s = off_s
+    folder.rename(folder.with_name("away"))
+    eyes.look(lambda: bool(eyes.watcher.problem))
+    shutil.copytree(folder.with_name("away"), folder, copy_function=shutil.copyfile)
+    eyes.look(lambda: not eyes.watcher.problem)
+    (folder / "new.jpg").write_bytes(b"brand")
+    seen = eyes.look(lambda: len({p.path for p in eyes.seen}) > count, 60)
+    eyes.watcher.close()
+    assert [p.path.name for p in seen if not p.backlog] == ["new.jpg"]
+
+
+def test_a_folder_that_somebody_filled_before_it_came_is_old(folder: Path, eyes: Eyes) -> None:
+    """A disk that is mounted late, a folder renamed into place: nobody knows how old these are."""
+    other = folder.with_name("other")
+    other.mkdir()
+    (other / "a.jpg").write_bytes(DATA)
+    listings = eyes.watcher.listings
+    eyes.look(lambda: eyes.watcher.listings > listings + 1)
+    folder.rename(folder.with_name("gone"))
+    other.rename(folder)
+    (seen,) = eyes.wait(1)
+    assert seen.backlog
+
+
+def test_a_new_picture_does_not_get_younger(folder: Path, eyes: Eyes) -> None:
+    """Renamed, linked, chmod: it arrived when it was first met under any name."""
+    (folder / "a.jpg").write_bytes(DATA)
+    eyes.watcher.hold_backlog = True
+    eyes.watcher._hear(eyes.watcher._clock())
+    met = time.clock_gettime(time.CLOCK_BOOTTIME)
+    time.sleep(0.5)
+    (folder / "a.jpg").rename(folder / "b.jpg")
+    (folder / "b.jpg").chmod(0o600)
+    (seen,) = eyes.wait(1)
+    assert seen.path.name == "b.jpg"
+    assert seen.arrived <= met
 
 
 def test_a_missing_folder_is_said_at_once(tmp_path: Path) -> None:
