@@ -7,6 +7,7 @@ hands in the real ones, tests hand in small real ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -71,6 +72,13 @@ class Model(Protocol):
 
     def decide(self, predictions: Sequence[Prediction]) -> Decision:
         """One decision for all pictures of one item (at least one)."""
+
+
+class Opening(Protocol):
+    """Notes which picture is being opened, in case that ends the process (see `in_hand.InHand`)."""
+
+    def holding(self, sha256: str) -> AbstractContextManager[None]:
+        """While it is opened. Raises ImageError for one that must not be."""
 
 
 class Actuator(Protocol):

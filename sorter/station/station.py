@@ -20,8 +20,7 @@ from sorter.station.burst import Burst, Shot
 from sorter.station.dispatch import RECORD_ONLY, Dispatcher
 from sorter.station.health.reporter import Reporter
 from sorter.station.health.status import StationStatus
-from sorter.station.intake.in_hand import InHand
-from sorter.station.interfaces import Actuator, Intake, Meter, Model, Reload, Sink, Voice
+from sorter.station.interfaces import Actuator, Intake, Meter, Model, Opening, Reload, Sink, Voice
 from sorter.station.journal.journal import Journal, Patience, StoppedError
 from sorter.station.journal.retention import Retention
 from sorter.station.reload import self_test
@@ -52,7 +51,7 @@ class Parts:
     wakeup: Wakeup
     reporter: Reporter
     reload: Reload | None = None
-    in_hand: InHand | None = None
+    in_hand: Opening | None = None
     sinks: Sequence[Sink] = ()
 
 
