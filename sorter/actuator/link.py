@@ -2,7 +2,7 @@
 
 Owns opening, re-opening by the stable name with capped back-off, and the blocking calls of the
 station (`sorter.station.interfaces.Actuator` says what each promises). All rules about what may be
-said when are `session`'s and `exchange`'s; this file moves bytes and waits. No call waits on the
+said when are `session`'s; this file moves bytes and waits. No call waits on the
 device for longer than its timing says; `close` returns in a second.
 """
 
@@ -12,11 +12,10 @@ import threading
 from collections.abc import Callable
 from math import inf
 
-from sorter.actuator.exchange import Exchange, Timing
 from sorter.actuator.plain import PlainLink
 from sorter.actuator.protocol import Verb
 from sorter.actuator.serialport import Port, open_port
-from sorter.actuator.session import Session
+from sorter.actuator.session import Exchange, Session, Timing
 from sorter.domain import Delivery, LinkStatus, Movement
 from sorter.errors import PortError, SorterError, UsageError
 from sorter.host.clock import uptime_s

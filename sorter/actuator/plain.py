@@ -12,8 +12,8 @@ import secrets
 import threading
 from collections.abc import Callable
 
-from sorter.actuator.exchange import Timing
 from sorter.actuator.serialport import Port
+from sorter.actuator.session import Timing
 from sorter.domain import Delivery, LinkStatus, Movement
 from sorter.errors import PortError, SorterError, UsageError
 from sorter.host.clock import uptime_s

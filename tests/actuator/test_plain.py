@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sorter.actuator.exchange import Timing
 from sorter.actuator.link import open_actuator
 from sorter.actuator.plain import PlainLink
 from sorter.actuator.serialport import open_port
+from sorter.actuator.session import Timing
 from sorter.actuator.simulator.endpoints import PtySocket
 from sorter.domain import Delivery
 from sorter.errors import UsageError

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import serial
 
-from sorter.actuator.exchange import Timing
 from sorter.actuator.link import Link, open_actuator
 from sorter.actuator.portinfo import explain, holder
 from sorter.actuator.protocol import seal
 from sorter.actuator.serialport import open_port
+from sorter.actuator.session import Timing
 from sorter.actuator.simulator.endpoints import PtySocket
 from sorter.domain import Delivery
 from sorter.errors import PortError, UsageError

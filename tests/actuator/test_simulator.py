@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from sorter.actuator.exchange import Timing
 from sorter.actuator.link import Link
 from sorter.actuator.protocol import seal
 from sorter.actuator.serialport import open_port
+from sorter.actuator.session import Timing
 from sorter.actuator.simulator.device import Device
 from sorter.actuator.simulator.eeprom import FileMemory, Kept, Ram
 from sorter.actuator.simulator.endpoints import PtySocket, TcpSocket

@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from math import inf
 from random import Random
 
-from sorter.actuator.exchange import Exchange
 from sorter.actuator.protocol import Verb
-from sorter.actuator.session import Session, State
+from sorter.actuator.session import Exchange, Session, State
 from sorter.actuator.simulator.cable import Faults, Line, stray_reply
 from sorter.actuator.simulator.device import Device
 from sorter.actuator.simulator.eeprom import Kept, Ram

@@ -21,9 +21,9 @@ from pathlib import Path
 from random import Random
 from typing import ClassVar
 
-from sorter.actuator.exchange import Timing
 from sorter.actuator.link import Link
 from sorter.actuator.serialport import open_port
+from sorter.actuator.session import Timing
 from sorter.actuator.simulator.device import Device
 from sorter.actuator.simulator.eeprom import Kept
 from sorter.actuator.simulator.endpoints import PtySocket

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sorter.actuator.exchange import Exchange
 from sorter.actuator.protocol import seal
-from sorter.actuator.session import Session
+from sorter.actuator.session import Exchange, Session
 from sorter.domain import Delivery
 
 

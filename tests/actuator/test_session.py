@@ -6,9 +6,8 @@ import math
 
 import pytest
 
-from sorter.actuator.exchange import Exchange, Timing
 from sorter.actuator.protocol import Verb
-from sorter.actuator.session import Session
+from sorter.actuator.session import Exchange, Session, Timing
 from sorter.domain import Delivery, Movement
 from sorter.errors import UsageError
 from tests.support.actuator_host import Host, ended
