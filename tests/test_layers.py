@@ -44,9 +44,9 @@ STATION: Mapping[str, frozenset[str]] = {
     "health": frozenset(),
     "intake": frozenset(),
     "journal": frozenset({"interfaces", "health"}),
-    "sinks": frozenset({"interfaces", "intake"}),
+    "sinks": frozenset({"intake", "health"}),
     "reload": frozenset({"interfaces", "health"}),
-    "dispatch": frozenset({"interfaces", "journal"}),
+    "dispatch": frozenset({"interfaces", "journal", "health"}),
     "station": frozenset(
         {
             *("settings", "interfaces", "burst", "health", "journal", "reload"),

@@ -14,7 +14,7 @@ from math import inf
 
 from sorter.actuator.plain import PlainLink
 from sorter.actuator.protocol import Verb
-from sorter.actuator.serialport import Port, open_port
+from sorter.actuator.serialport import Port, check_name, open_port
 from sorter.actuator.session import Exchange, Session, Timing
 from sorter.domain import Delivery, LinkStatus, Movement
 from sorter.errors import PortError, SorterError, UsageError
@@ -274,6 +274,7 @@ def open_actuator(
     timing: Timing | None = None,
 ) -> Link | PlainLink:
     """The actuator on `port` (a path or a pyserial URL), not started. UsageError if impossible."""
+    check_name(port)
     if protocol == "plain":
         return PlainLink(lambda: open_port(port), bins=bins, alphabet=plain_bytes, timing=timing)
     if protocol != "ws1":

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from sorter.cli.options import Language, Precision
 from sorter.cli.signals import Asked
 from sorter.errors import EnvironmentFault
-
-if TYPE_CHECKING:
-    from sorter.station.interfaces import Actuator, Model
-
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +132,7 @@ def watch(
 
     Example: sorter watch /srv/sorter/camera --serial /dev/serial/by-id/NAME
     """
+    from sorter.actuator.link import open_actuator
     from sorter.display.output import log_to_stderr, shown
     from sorter.files import begins, place_for, refuse_inside
     from sorter.station.compose import open_station
@@ -148,6 +145,7 @@ def watch(
     from sorter.station.sinks.archive import Archive
     from sorter.station.sinks.unsure import UnsureFolder
     from sorter.vision.bundle import default_bundle
+    from sorter.vision.model import open_model
 
     log_to_stderr()
     asked = Asked()
@@ -161,7 +159,8 @@ def watch(
         place = place_for(metrics, option="--metrics", ours=begins(b"# HELP sorter_"))
         refuse_inside(place.parent, [folder], option="--metrics")
     bundle = model or default_bundle()
-    opener = _opener(
+    opener = functools.partial(
+        open_model,
         bundle,
         precision=precision.value,
         min_confidence=min_confidence,
@@ -191,13 +190,15 @@ def watch(
         show = shown(lang=lang.value, as_json=as_json, status=asked.seen)
         sinks.insert(0, stack.enter_context(show))
         for attempt in range(1, BROKEN_JOURNALS + 1):
-            gate = _gate(
-                "none" if dry_run else serial,
-                protocol=protocol,
-                plain_bytes=plain_bytes,
-                device=device,
-                bins=len(classifier.taxonomy.bins),
-            )
+            gate = None
+            if serial != "none" and not dry_run:
+                gate = open_actuator(
+                    serial,
+                    protocol=protocol.value,
+                    plain_bytes=plain_bytes,
+                    device=device,
+                    bins=len(classifier.taxonomy.bins),
+                )
             station = open_station(
                 folder,
                 journal=file,
@@ -220,40 +221,6 @@ def watch(
                 if attempt == BROKEN_JOURNALS:
                     raise
                 log.error("%s", error)
-
-
-def _opener(bundle: Path, **options: Any) -> Callable[[], Model]:
-    """Opens the bundle's model anew each time it is called; `options` are `open_model`'s."""
-    from sorter.vision.model import open_model
-
-    def open_again() -> Model:
-        return open_model(bundle, **options)
-
-    return open_again
-
-
-def _gate(
-    serial: str,
-    *,
-    protocol: Protocol,
-    plain_bytes: str,
-    device: str | None,
-    bins: int,
-) -> Actuator | None:
-    """The actuator, None where the station only records. Raises UsageError."""
-    if serial == "none":
-        return None
-    from sorter.actuator.link import open_actuator
-    from sorter.actuator.serialport import check_name
-
-    check_name(serial)
-    return open_actuator(
-        serial,
-        protocol=protocol.value,
-        device=device,
-        bins=bins,
-        plain_bytes=plain_bytes,
-    )
 
 
 def register(app: typer.Typer) -> None:

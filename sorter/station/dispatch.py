@@ -31,7 +31,8 @@ from dataclasses import replace
 
 from sorter.domain import Delivery, ItemState, Record
 from sorter.host.clock import uptime_s
-from sorter.station.interfaces import Actuator, Meter
+from sorter.station.health.metrics import Metrics
+from sorter.station.interfaces import Actuator
 from sorter.station.journal.journal import Journal, Row
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Dispatcher:
         *,
         pause: Callable[[float], None],
         stopping: Callable[[], bool],
-        meter: Meter,
+        meter: Metrics,
         clock: Callable[[], float] = uptime_s,
     ) -> None:
         self._journal = journal

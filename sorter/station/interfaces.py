@@ -133,35 +133,3 @@ class Sink(Protocol):
 
     def __call__(self, record: Record) -> None:
         """Must not raise for anything an operator or a disk can cause."""
-
-
-class Voice(Protocol):
-    """Where the loop tells the service manager how it is (see `notify.Notifier`)."""
-
-    def ready(self) -> None:
-        """Recovery is over and one test inference went well."""
-
-    def stopping(self) -> None:
-        """The station is going down on purpose."""
-
-    def reloading(self) -> None:
-        """New weights are being tried."""
-
-    def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
-
-    def ping(self) -> None:
-        """The watchdog's proof of life."""
-
-
-class Meter(Protocol):
-    """Where the loop counts (see `metrics.Metrics`)."""
-
-    def count(self, name: str, amount: float = 1, **labels: str) -> None:
-        """Add `amount` to a counter."""
-
-    def observe(self, name: str, seconds: float) -> None:
-        """Add one duration to a summary."""
-
-    def gauge(self, name: str, value: float) -> None:
-        """Set a value that goes up and down."""

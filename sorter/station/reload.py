@@ -19,8 +19,9 @@ from pathlib import Path
 from sorter.domain import Taxonomy
 from sorter.errors import ModelError, SorterError
 from sorter.host.wakeup import Wakeup
-from sorter.station.health.systemd import Watchdog
-from sorter.station.interfaces import Meter, Model, Voice
+from sorter.station.health.metrics import Metrics
+from sorter.station.health.systemd import Notifier, Watchdog
+from sorter.station.interfaces import Model
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +99,8 @@ class Reloader:
         current: Model,
         *,
         wakeup: Wakeup,
-        voice: Voice,
-        meter: Meter,
+        voice: Notifier,
+        meter: Metrics,
         watchdog: Watchdog,
         look_s: float = LOOK_S,
     ) -> None:

@@ -18,9 +18,11 @@ from sorter.host.clock import uptime_s
 from sorter.host.wakeup import Wakeup
 from sorter.station.burst import Burst, Shot
 from sorter.station.dispatch import RECORD_ONLY, Dispatcher
+from sorter.station.health.metrics import Metrics
 from sorter.station.health.reporter import Reporter
 from sorter.station.health.status import StationStatus
-from sorter.station.interfaces import Actuator, Intake, Meter, Model, Opening, Reload, Sink, Voice
+from sorter.station.health.systemd import Notifier
+from sorter.station.interfaces import Actuator, Intake, Model, Opening, Reload, Sink
 from sorter.station.journal.journal import Journal, Patience, StoppedError
 from sorter.station.journal.retention import Retention
 from sorter.station.reload import self_test
@@ -46,8 +48,8 @@ class Parts:
     model: Model
     journal: Journal
     actuator: Actuator | None
-    voice: Voice
-    meter: Meter
+    voice: Notifier
+    meter: Metrics
     wakeup: Wakeup
     reporter: Reporter
     reload: Reload | None = None

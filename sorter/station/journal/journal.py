@@ -22,7 +22,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sorter import __version__
 from sorter.domain import Identity, ItemState, Record
 from sorter.errors import JournalError
-from sorter.station.interfaces import Meter
+from sorter.station.health.metrics import Metrics
 from sorter.station.journal.schema import identity_cell, one_line, path_of, stored
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Patience:
 
     pause: Callable[[float], None]
     stopping: Callable[[], bool]
-    meter: Meter
+    meter: Metrics
 
 
 @dataclass(frozen=True, slots=True)

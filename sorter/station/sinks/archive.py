@@ -24,7 +24,7 @@ from pathlib import Path
 
 from sorter.domain import ItemState, Picture, Record
 from sorter.files import NAME_BYTES, claim_name, free_names, part_name, sync_folder
-from sorter.station.interfaces import Meter
+from sorter.station.health.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Archive:
     filed and the link is removed; the file it led to is not ours and stays.
     """
 
-    def __init__(self, folder: Path, *, meter: Meter) -> None:
+    def __init__(self, folder: Path, *, meter: Metrics) -> None:
         self._folder, self._meter = folder, meter
 
     def __call__(self, record: Record) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 from sorter.domain import Picture, Record, Status
 from sorter.errors import FolderError, UsageError
 from sorter.files import write_whole
+from sorter.station.health.metrics import Metrics
 from sorter.station.intake.reading import read_whole
-from sorter.station.interfaces import Meter
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class UnsureFolder:
     Files of other names are not ours: never counted, never removed.
     """
 
-    def __init__(self, folder: Path, size: int, *, meter: Meter) -> None:
+    def __init__(self, folder: Path, size: int, *, meter: Metrics) -> None:
         if size < 1:
             raise UsageError(f"--ring-size {size}: give a number above 0")
         self._folder, self._size, self._meter = folder, size, meter
