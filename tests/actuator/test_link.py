@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 
+from sorter.actuator.link import Link
+from sorter.actuator.session import Timing
 from sorter.actuator.simulator.device import Device
 from sorter.domain import Delivery, Movement
 from tests.soak import link as soak
 from tests.support.actuator_host import Host
+from tests.support.actuator_port import Clogged
 
 # The hand-shake.
 
@@ -137,3 +141,22 @@ class Forgetful(Device):
 def test_the_witness_is_awake() -> None:
     tally = soak.run(2000, seed=1, ram=True, device=Forgetful)
     assert any("yet it moved" in line for line in tally.broken)
+
+
+def test_bytes_that_nobody_takes_are_dropped_with_the_port() -> None:
+    """A board that wakes up later must not find an old command in the machine's queue."""
+    opened: list[Clogged] = []
+
+    def open_clogged() -> Clogged:
+        opened.append(Clogged())
+        return opened[-1]
+
+    link = Link(open_clogged, timing=Timing(boot_wait_s=0.05, queued_s=0.3, backoff_first_s=60.0))
+    link.start("s1", 1)
+    while not opened:
+        time.sleep(0.01)
+    assert opened[0].closed.wait(10)
+    assert opened[0].queue == b""
+    while link.status().detail != "the device does not read what is written":
+        time.sleep(0.01)
+    link.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from sorter.actuator.simulator.endpoints import PtySocket
 from sorter.domain import Delivery
 from sorter.errors import UsageError
 from sorter.host.clock import uptime_s
+from tests.support.actuator_port import Clogged
 
 
 class Reader:
@@ -39,37 +39,6 @@ class Reader:
     def close(self) -> None:
         for end in (*self._ends, self._server):
             end.close()
-
-
-class Clogged:
-    """A port whose device takes nothing: what is written lies in the queue until it is closed."""
-
-    def __init__(self) -> None:
-        self.queue = b""
-        self.closed = threading.Event()
-        self._woken = threading.Event()
-
-    def read(self, wait_s: float, *, wanted_room: bool = False) -> bytes:
-        self._woken.wait(wait_s)
-        self._woken.clear()
-        return b""
-
-    def write(self, data: bytes) -> int:
-        self.queue += data
-        return len(data)
-
-    def unsent(self) -> int | None:
-        return len(self.queue)
-
-    def wake(self) -> None:
-        self._woken.set()
-
-    def is_current(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.queue = b""
-        self.closed.set()
 
 
 @pytest.fixture
