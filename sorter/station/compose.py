@@ -46,9 +46,9 @@ def open_station(
 
     `journal` is the journal's file; `actuator` is not started yet, None only records. `weights`
     says where newer ones of `model` may come from, None: nowhere. `recursive` takes pictures of
-    sub-folders too. `metrics` is the file for
-    Prometheus and `meter` the counters, where the caller's sinks count too; `voice` speaks to the
-    service manager. Raises SorterError where a part cannot be opened.
+    sub-folders too. `metrics` is the file for Prometheus and `meter` the counters, where the
+    caller's sinks count too; `voice` speaks to the service manager. Raises SorterError where a
+    part cannot be opened.
     """
     settings.check(model.taxonomy)
     meter, voice = meter or Metrics(), voice or Notifier()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import struct
 import threading
 import zlib
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from sorter.domain import Taxonomy
 from sorter.errors import ModelError, SorterError
+from sorter.files import signature
 from sorter.host.wakeup import Wakeup
 from sorter.station.health.metrics import Metrics
 from sorter.station.health.systemd import Notifier, Watchdog
@@ -31,23 +31,6 @@ LOOK_S = 2.0
 MODEL = "model"
 MODEL_LIMIT_S = 600.0
 """Loading new weights on a small board beside a busy loop."""
-
-Signature = tuple[tuple[str, int, int, int, int], ...]
-
-
-def signature(folder: Path) -> Signature:
-    """Name, inode, size, mtime and ctime of each file; empty where the folder cannot be listed.
-
-    The ctime sees a copy that keeps the old mtime.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
-    except OSError:
-        return ()
-    return tuple(
-        sorted((name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in found)
-    )
 
 
 def self_test(model: Model) -> None:
@@ -86,6 +69,10 @@ class Weights:
     folder: Path
     open: Callable[[], Model]
 
+    def signature(self) -> tuple[object, ...]:
+        """What changes when a file of the folder does; empty where there is none to see."""
+        return signature(file for file in self.folder.glob("*") if file.is_file())
+
 
 class Reloader:
     """Offers a new model whenever the bundle was replaced or `request` was called.
@@ -113,7 +100,7 @@ class Reloader:
         self._wake = Wakeup()
         self._asked = False
         self._ending = False
-        self._tried = signature(weights.folder)
+        self._tried = weights.signature()
         self._offer: Model | None = None
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self.refused = ""
@@ -148,7 +135,7 @@ class Reloader:
             self._watchdog.beat(MODEL)
             self._wake.wait(self._look_s)
             asked, self._asked = self._asked, False
-            now = signature(self._weights.folder)
+            now = self._weights.signature()
             # Twice the same and not tried yet: whoever copies it in has finished.
             settled = bool(now) and now == seen and now != self._tried
             seen = now

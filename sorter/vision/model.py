@@ -5,12 +5,12 @@ What a station or a script needs; batches of files are `batch`'s. Must not touch
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from sorter.domain import Decision, Policy, Prediction, Taxonomy
 from sorter.errors import BundleError
+from sorter.files import signature
 from sorter.vision import images
 from sorter.vision.bundle import MODEL_FILES, Bundle, default_bundle, open_bundle
 from sorter.vision.classifier import Classifier
@@ -64,7 +64,7 @@ def open_model(
     weights than those compiled), or UsageError for a confidence outside [0, 1].
     """
     folder = path or default_bundle()
-    before = _signature(folder)
+    before = signature(_files(folder))
     bundle = open_bundle(folder)
     policy = bundle.policy
     if min_confidence is not None:
@@ -76,19 +76,12 @@ def open_model(
         streams=streams,
         cache_dir=default_cache_dir(),
     )
-    if _signature(folder) != before:
+    if signature(_files(folder)) != before:
         raise BundleError(f"{folder}: changed while it was being read; try again once it is whole")
     return Model(bundle, classifier, policy, max_pixels=max_pixels)
 
 
-def _signature(folder: Path) -> list[tuple[int, int, int, int]]:
-    """What changes when a file of the bundle does; the ctime sees a copy that keeps the mtime."""
-    found = []
-    for xml in MODEL_FILES.values():
-        for file in (folder / xml, (folder / xml).with_suffix(".bin")):
-            with contextlib.suppress(OSError):
-                status = file.stat()
-                found.append(
-                    (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-                )
-    return found
+def _files(folder: Path) -> list[Path]:
+    """The files of a bundle that hold its networks."""
+    networks = [folder / xml for xml in MODEL_FILES.values()]
+    return [*networks, *(xml.with_suffix(".bin") for xml in networks)]
