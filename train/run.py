@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sorter.domain import Taxonomy
 from sorter.errors import DataError
+from sorter.files import refuse_inside
 from train.config import Config
 from train.data.corpus import ROLES, TRAINED_ON, UNKNOWN, Pixels, Sources, gather
 from train.data.sampling import even_rows
@@ -56,6 +57,7 @@ def run(
     Raises DataError, UsageError, FolderError, ModelError, ExportError; KeyboardInterrupt after
     saving when interrupted.
     """
+    _refuse_unusable(paths, taxonomy)
     with open_machine(config) as machine, Interrupt() as stop:
         open_folder(paths.out, resume=resume, machine=machine)
         say = Log(paths.out, rank=machine.rank)
@@ -64,6 +66,16 @@ def run(
         except KeyboardInterrupt:
             say("interrupted: what is finished is kept; go on with --resume")
             raise
+
+
+def _refuse_unusable(paths: Paths, taxonomy: Taxonomy) -> None:
+    """What the paths alone show to be a mistake is said before the pictures are read."""
+    sources = paths.sources
+    folders = (sources.data, *sources.extra, *sources.final, *sources.unknown)
+    refuse_inside(paths.out, folders, option="--out")
+    refuse_inside(paths.cache, folders, option="--cache")
+    if paths.oof is not None:
+        figures.read_scores(paths.oof, len(taxonomy.categories))
 
 
 class _Run:
@@ -203,7 +215,6 @@ class _Run:
             outputs,
             size_px=self.config.size_px,
             pool=self.config.pool,
-            dropout=self.config.dropout,
         )
         codes = [item.code for item in self.taxonomy.categories]
         name, init, cache = self.config.network, self.config.init, self.paths.cache

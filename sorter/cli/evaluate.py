@@ -143,6 +143,8 @@ def evaluate(
             unknown=[f for s, f in whole if s.index < 0],
             temperature=bundle.temperature,
         )
+        if not (results or as_json):
+            typer.echo(f"judged on {_DESCRIBED[split]} of {data}")
         results[engine.value] = result
         wrong += find_wrong(engine.value, whole, bundle)
         if not as_json:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from sorter.taxonomy import default_taxonomy, read_taxonomy
-from train.config import Config, make_config
+from train.config import Config, make_config, to_dict
 from train.data.augment import augment
 from train.data.corpus import UNKNOWN, Pixels, Sources, gather
 from train.data.sampling import random_stream
@@ -76,7 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
         if words.data:
             device = machine.device.type
             for name in dict.fromkeys((device, "cpu")):
-                _train(words.data, words.taxonomy, size, replace(config, device=name), Path(folder))
+                config = make_config({**to_dict(config), "device": name})
+                _train(words.data, words.taxonomy, size, config, Path(folder))
     return 0
 
 

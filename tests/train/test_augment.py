@@ -143,7 +143,7 @@ class Waits(TorchDispatchMode):
 
 def test_nothing_in_it_waits_for_a_device() -> None:
     pixels, backdrops = on_white(8)
-    config = make_config({**dict.fromkeys((*ALL, *NEW), 0.6), "mixup": 0.2, "cutmix": 0.2})
+    config = make_config({**dict.fromkeys((*ALL, *NEW), 0.6), "mixup": 0.2})
     strange = np.array([False] * 6 + [True] * 2)
     targets = make_targets(np.zeros(8, np.int64), 3, config)
     with Waits() as seen:

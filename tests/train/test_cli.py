@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup, TyperOption
 
-from sorter.cli import train as command
+from sorter.cli.app import app
 from sorter.errors import UsageError
-from train.config import Config, make_config
+from train.config import Config, make_config, read_config, settings, to_dict
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +37,7 @@ def run_without_torch(folder: Path, *words: str) -> subprocess.CompletedProcess[
 def test_help_works_without_torch_and_shows_defaults(tmp_path: Path) -> None:
     result = run_without_torch(tmp_path, "train", "--help")
     assert result.returncode == 0
-    assert "mobilenet_v2" in result.stdout and "0.0003" in result.stdout
+    assert "mobilenet_v2|cnn" in result.stdout and "[default: 0.0003]" in result.stdout
     assert "Example" in result.stdout
 
 
@@ -48,13 +49,38 @@ def test_without_torch_it_says_how_to_install(tmp_path: Path, words: tuple[str, 
     assert "Traceback" not in result.stderr
 
 
-def test_defaults_shown_are_the_recipes() -> None:
-    recipe = Config()
-    for name, parameter in inspect.signature(command.train).parameters.items():
-        if name in command._NOT_SETTINGS or name == "context":
-            continue
-        field = command._FIELDS.get(name, name)
-        assert parameter.default == getattr(recipe, field), name
+def test_a_train_py_of_the_users_own_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("raise SystemExit('my own training script')\n")
+    result = subprocess.run(
+        [sys.executable, "-m", "sorter", "train", "--settings"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    for setting in settings().values():
+        assert f"  {setting.name}={setting.default_text}" in result.stdout
+
+
+def test_only_what_was_given_overrides_a_preset() -> None:
+    """Each option is None until it is given, and its help shows the recipe's own value."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    options = {p.name: p for p in group.commands["train"].params}
+    for setting in settings().values():
+        if setting.option:
+            option = options[setting.name]
+            assert isinstance(option, TyperOption) and option.default is None
+            assert option.opts[0] == setting.option.partition("/")[0]
+            assert f"[default: {setting.default_text}]" in (option.help or "")
+
+
+def test_settings_of_another_version_are_left_out() -> None:
+    text = json.dumps({**to_dict(Config(lr=0.5)), "soup": 3, "cutmix": 0.1})
+    assert read_config(text) == Config(lr=0.5)
 
 
 def test_a_preset_gives_way_to_what_was_given() -> None:
@@ -86,11 +112,5 @@ def test_settings_that_cannot_be_are_refused(values: dict[str, object]) -> None:
 
 
 def test_text_is_read_as_the_fields_type() -> None:
-    config = make_config({"blur": "0.5", "int8": "false", "head_steps": "9"})
-    assert (config.blur, config.int8, config.head_steps) == (0.5, False, 9)
-
-
-def test_the_readme_names_every_setting() -> None:
-    text = (ROOT / "train" / "README.md").read_text(encoding="utf-8")
-    named = set(text[text.index("## Settings") :].replace("`", " ").split())
-    assert {field.name for field in dataclasses.fields(Config)} <= named
+    config = make_config({"blur": "0.5", "int8": "false", "head_epochs": "9"})
+    assert (config.blur, config.int8, config.head_epochs) == (0.5, False, 9)

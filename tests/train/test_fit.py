@@ -32,8 +32,6 @@ SETTINGS = {
     "lr": 1e-3,
     "ema": 0.9,
     "mixup": 0.2,
-    "cutmix": 0.5,
-    "l2sp": 0.1,
     "select": "last",
     "group_weight": "all",
 }

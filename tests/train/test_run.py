@@ -21,7 +21,8 @@ from sorter.vision import images  # noqa: E402
 from sorter.vision.bundle import open_bundle  # noqa: E402
 from sorter.vision.classifier import Classifier  # noqa: E402
 from tests.support.train_pictures import draw, write_folder, write_strange, write_taxonomy  # noqa: E402
-from train.entry import export, train  # noqa: E402
+from tests.support.train_runs import train  # noqa: E402
+from train.release.again import export_again  # noqa: E402
 from train.release.export import loses_more  # noqa: E402
 from train.run_folder import write_json  # noqa: E402
 
@@ -128,15 +129,9 @@ def test_model_api_reads_the_same_labels_and_probabilities(place: Path) -> None:
 
 
 def test_export_again_gives_the_same_network(place: Path) -> None:
-    figures = export(
-        checkpoint=place / "run" / "bundle" / "checkpoint.pt",
-        data=None,
-        out=place / "again",
-        onnx=None,
-        int8=False,
-        max_drop=0.5,
-    )
-    assert figures["conversion"]["fp16_max_delta"] <= 0.01
+    checkpoint = place / "run" / "bundle" / "checkpoint.pt"
+    figures = export_again(checkpoint, None, place / "again", int8=False, max_drop=0.5)
+    assert figures["fp16_max_delta"] <= 0.01
     pixels = np.stack([np.asarray(draw("Disc", i).resize((64, 64))) for i in range(3)])
     first, second = (
         Classifier(open_bundle(place / name), precision="fp16").predict(pixels)[0]

@@ -19,6 +19,9 @@ from train.data.sampling import random_stream
 from train.fit.schedules import rate
 from train.fit.targets import Targets, loss
 
+_STEPS = 60
+"""Of L-BFGS, at most: the head of the release has converged by then."""
+
 
 def fit_head(
     head: nn.Linear,
@@ -74,7 +77,7 @@ def mix_in(head: nn.Linear, fresh: nn.Linear, features: Tensor, share: float) ->
 def _solve(work: nn.Linear, x: Tensor, targets: Targets, scale: Tensor, config: Config) -> None:
     optimizer = torch.optim.LBFGS(
         work.parameters(),
-        max_iter=config.head_steps,
+        max_iter=_STEPS,
         history_size=10,
         line_search_fn="strong_wolfe",
     )

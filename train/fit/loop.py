@@ -31,7 +31,6 @@ from train.fit.schedules import rate
 from train.fit.targets import Targets, Teacher, make_targets, mix
 from train.fit.update import (
     Average,
-    Pull,
     Say,
     Updates,
     Weights,
@@ -101,7 +100,6 @@ def fit(
     optimizer = make_optimizer(network, config)
     scaler = torch.amp.GradScaler(machine.device.type, enabled=machine.amp is torch.float16)
     average = Average(copy.deepcopy(start), network) if config.ema else None
-    pull = Pull(network, start, config)
     state = _State()
     last = job.folder / "last.pt"
     if resume and last.is_file():
@@ -126,10 +124,9 @@ def fit(
         network.train()
         for pictures, targets in _prepared(job, config, machine, state.epoch, state.step):
             at = state.epoch * per_epoch + state.step
-            greatest = set_rate(optimizer, rate(at, steps, config, steps_per_epoch=per_epoch))
+            set_rate(optimizer, rate(at, steps, config, steps_per_epoch=per_epoch))
             torch.manual_seed(int(random_stream(config.seed, 4, at, machine.rank).integers(2**62)))
             loss_sum += update(pictures, targets)
-            pull(greatest)
             if average is not None:
                 average(min(config.ema, (1 + at) / (10 + at)))
             if loss_sum.is_cpu:  # elsewhere to look is to wait for the device

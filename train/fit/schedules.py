@@ -11,25 +11,23 @@ def rate(step: int, steps: int, config: Config, *, steps_per_epoch: int = 1) -> 
     """The rate at `step` of `steps` (from 0).
 
     Source: the paper's cosine and square formulas, with N the last step, so that the end is
-    reached; poly is square with `power`; exp falls to `lr_end` (or a hundredth) by equal factors;
-    step multiplies by `gamma` each `step_every` epochs.
+    reached; poly is square with `power`; exp falls to a hundredth by equal factors; step
+    multiplies by `gamma` each `step_every` epochs.
     """
     warm = int(config.warmup * steps)
     if step < warm:
-        return config.lr_init + (config.lr - config.lr_init) * (step + 1) / warm
+        return config.lr * (step + 1) / warm
     share = (step - warm) / max(1, steps - warm)
-    span = config.lr - config.lr_end
     match config.schedule:
         case "cosine":
-            return config.lr_end + span * 0.5 * (1.0 + math.cos(math.pi * share))
+            return config.lr * 0.5 * (1.0 + math.cos(math.pi * share))
         case "square":
-            return config.lr_end + span * (1.0 - share) ** 2
+            return config.lr * (1.0 - share) ** 2
         case "poly":
-            return float(config.lr_end + span * (1.0 - share) ** config.power)
+            return float(config.lr * (1.0 - share) ** config.power)
         case "exp":
-            last = config.lr_end or config.lr * 0.01
-            return float(config.lr * (last / config.lr) ** share)
+            return float(config.lr * 0.01**share)
         case "step":
             drops = (step - warm) // max(1, config.step_every * steps_per_epoch)
-            return max(config.lr_end, float(config.lr * config.gamma**drops))
+            return float(config.lr * config.gamma**drops)
     return config.lr

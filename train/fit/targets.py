@@ -21,6 +21,9 @@ from train.config import Config
 from train.data.corpus import UNKNOWN, Example
 from train.data.transfer import send
 
+_STRANGE_WEIGHT = 0.5
+"""Of the question whether it is of any class, beside the question which."""
+
 
 @dataclass(frozen=True, slots=True)
 class Targets:
@@ -97,24 +100,12 @@ def make_targets(
 def mix(
     batch: Tensor, targets: Targets, config: Config, stream: np.random.Generator
 ) -> tuple[Tensor, Targets]:
-    """Mixup (Zhang et al., 2018) or CutMix (Yun et al., 2019) within the batch, or neither."""
-    use_cut = config.cutmix > 0 and (config.mixup <= 0 or stream.random() < 0.5)
-    strength = config.cutmix if use_cut else config.mixup
-    if strength <= 0:
+    """Mixup (Zhang et al., 2018) within the batch, where it is asked for."""
+    if not config.mixup:
         return batch, targets
-    share = float(stream.beta(strength, strength))
+    share = float(stream.beta(config.mixup, config.mixup))
     partner = send(stream.permutation(len(batch)), batch.device)
-    if use_cut:
-        side = batch.shape[-1]
-        cut = int(side * (1.0 - share) ** 0.5)
-        y, x = stream.integers(0, side, 2)
-        top, bottom = max(0, y - cut // 2), min(side, y + cut // 2)
-        left, right = max(0, x - cut // 2), min(side, x + cut // 2)
-        batch[:, :, top:bottom, left:right] = batch[partner][:, :, top:bottom, left:right]
-        share = 1.0 - (bottom - top) * (right - left) / side**2
-    else:
-        batch = batch * share + batch[partner] * (1.0 - share)
-    return batch, Targets(
+    return batch * share + batch[partner] * (1.0 - share), Targets(
         targets.classes * share + targets.classes[partner] * (1.0 - share),
         targets.strange * share + targets.strange[partner] * (1.0 - share),
     )
@@ -138,5 +129,5 @@ def loss(scores: Tensor, targets: Targets, config: Config, view: Tensor | None =
         strange = F.binary_cross_entropy_with_logits(
             scores[:, classes], targets.strange, reduction="none"
         )
-        entropy = entropy + config.unknown_loss * strange
+        entropy = entropy + _STRANGE_WEIGHT * strange
     return entropy.mean()

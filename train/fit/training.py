@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from train import checkpoint
-from train.config import Config
+from train.config import Config, Select
 from train.data.corpus import UNKNOWN, Corpus, Pixels
 from train.data.sampling import weights
 from train.fit.features import read_features
@@ -30,9 +30,6 @@ from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network, build
 from train.networks.memory import Memory, remember
-
-_MEMBER_SEED = 1000
-"""Between the seeds of a soup's members; runs of neighbouring seeds share none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,12 @@ class Trainer:
     onlooker: Onlooker | None = None
 
     def train(
-        self, seen: NDArray[np.int64], val: NDArray[np.int64], folder: Path, *, select: str = ""
+        self,
+        seen: NDArray[np.int64],
+        val: NDArray[np.int64],
+        folder: Path,
+        *,
+        select: Select | None = None,
     ) -> tuple[Network, list[dict[str, float]]]:
         """Head stage, then the whole net, from the start weights; what it remembers comes last."""
         config = replace(self.config, select=select or self.config.select)
@@ -72,7 +74,6 @@ class Trainer:
             self.start.outputs,
             size_px=config.size_px,
             pool=config.pool,
-            dropout=config.dropout,
         )
         network.load_state_dict(self.start.weights)
         network.to(self.machine.device)
@@ -161,42 +162,23 @@ class Trainer:
         teacher: Teacher | None,
         config: Config,
     ) -> list[dict[str, float]]:
-        """The whole net, `soup` times from where it stands; the mean of the weights is kept.
-
-        The history of the first comes back (Wortsman et al., 2022, "Model soups").
-        """
+        """The whole net, from where it stands; its history comes back."""
         viewer = None
         if self.onlooker:
             place = folder / "teacher"
             viewer = self.onlooker.learn(seen, config, place, stop=self.stop, resume=self.resume)
             teacher = None  # one opinion of a picture is enough
-        start = {k: v.clone() for k, v in network.state_dict().items()}
-        members, histories = [], []
-        for number in range(config.soup):
-            place = folder / f"member-{number + 1}" if number else folder
-            place.mkdir(parents=True, exist_ok=True)
-            network.load_state_dict(start)
-            job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, place, teacher, viewer)
-            with self.stop.hold():
-                history = fit(
-                    network,
-                    job,
-                    replace(config, seed=config.seed + _MEMBER_SEED * number),
-                    self.machine,
-                    stop=self.stop,
-                    say=self.say,
-                    resume=self.resume,
-                )
-            histories.append(history)
-            members.append({k: v.clone() for k, v in network.state_dict().items()})
-        if len(members) > 1:
-            network.load_state_dict(
-                {
-                    k: torch.stack([m[k] for m in members]).mean(0) if v.is_floating_point() else v
-                    for k, v in members[0].items()
-                }
+        job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, folder, teacher, viewer)
+        with self.stop.hold():
+            return fit(
+                network,
+                job,
+                config,
+                self.machine,
+                stop=self.stop,
+                say=self.say,
+                resume=self.resume,
             )
-        return histories[0]
 
     def _train_head(
         self,

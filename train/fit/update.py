@@ -1,4 +1,4 @@
-"""One step of training: forward, backward, the optimizer, and the pulls on the weights after it.
+"""One step of training: forward, backward, the optimizer, and the average of the weights.
 
 Owns what happens to the weights. Nothing in a step waits for the device, so that the host runs
 ahead of it; on a GPU a step of full size is recorded once and replayed, because starting its
@@ -187,7 +187,7 @@ def make_optimizer(network: Network, config: Config) -> torch.optim.Optimizer:
     for block in blocks[: min(config.freeze_blocks, len(blocks) - 1)]:
         block.requires_grad_(False)  # no backward pass comes this far: most of its cost is here
     for depth, block in enumerate(reversed(blocks)):
-        scale = config.head_lr_scale if depth == 0 else config.layer_decay**depth
+        scale = config.layer_decay**depth
         for decays in (True, False):
             params = [p for p in block.parameters() if p.requires_grad and (p.ndim > 1) is decays]
             if params:
@@ -222,31 +222,13 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, stored: Mapping[str, Any
     optimizer.load_state_dict(dict(stored))
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:
-    """Every group's rate for the next step, from that of the head; the greatest of them."""
-    rates: list[float] = [rate * group["scale"] for group in optimizer.param_groups]
-    for group, value in zip(optimizer.param_groups, rates, strict=True):
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Every group's rate for the next step, from that of the head."""
+    for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(value)
+            group["lr"].fill_(rate * group["scale"])
         else:
-            group["lr"] = value
-    return max(rates)
-
-
-class Pull:
-    """L2-SP (Li et al., 2018), decoupled from the gradient as AdamW's decay is."""
-
-    def __init__(self, network: Network, start: Weights, config: Config) -> None:
-        self._strength = config.l2sp
-        below = [(n, p) for n, p in network.named_parameters() if not n.startswith("head.")]
-        self._weights: list[Tensor] = [p for _, p in below]
-        self._start = [start[n] for n, _ in below]
-
-    @torch.no_grad()
-    def __call__(self, rate: float) -> None:
-        """Towards the start, as far as this learning rate says."""
-        if self._strength:
-            torch._foreach_lerp_(self._weights, self._start, min(1.0, rate * self._strength))
+            group["lr"] = rate * group["scale"]
 
 
 class Average:

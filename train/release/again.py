@@ -20,7 +20,7 @@ from sorter.errors import ImageError, ModelError, SorterError, UsageError
 from sorter.taxonomy import taxonomy_from_dict
 from sorter.vision import images
 from train import checkpoint
-from train.config import MAX_SIDE_PX, Config, make_config
+from train.config import MAX_SIDE_PX, Config, read_config
 from train.data.corpus import Pixels, Sources, default_cache, gather
 from train.judge.calibrate import Calibration, from_json
 from train.judge.figures import predictions
@@ -126,7 +126,7 @@ def _read_finished(source: Path) -> _Finished:
             _open_network(content, len(taxonomy.categories)),
             from_json(content["calibration"]),
             taxonomy,
-            make_config(dict(json.loads(content["config"]))),
+            read_config(content["config"]),
             dict(json.loads(content["card"])),
         )
     except (SorterError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
