@@ -7,7 +7,8 @@ in; signals and screens belong to the caller.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sorter.host.wakeup import Wakeup
@@ -41,14 +42,15 @@ def open_station(
     recursive: bool = False,
     reject_after_s: float = REJECT_AFTER_S,
     synchronous: str = "FULL",
+    wall: Callable[[], float] = time.time,
 ) -> Iterator[Station]:
     """A station on `folder`, ready to `run`; everything but the sinks is closed at the end.
 
     `journal` is the journal's file; `actuator` is not started yet, None only records. `weights`
     says where newer ones of `model` may come from, None: nowhere. `recursive` takes pictures of
     sub-folders too. `metrics` is the file for Prometheus and `meter` the counters, where the
-    caller's sinks count too; `voice` speaks to the service manager. Raises SorterError where a
-    part cannot be opened.
+    caller's sinks count too; `voice` speaks to the service manager. `wall` is Unix time. Raises
+    SorterError where a part cannot be opened.
     """
     settings.check(model.taxonomy)
     meter, voice = meter or Metrics(), voice or Notifier()
@@ -57,7 +59,7 @@ def open_station(
     with contextlib.ExitStack() as stack:
         wakeup = Wakeup()
         stack.callback(wakeup.close)
-        opened = open_journal(journal, synchronous=synchronous)
+        opened = open_journal(journal, synchronous=synchronous, wall=wall)
         stack.callback(opened.close)
         in_hand = InHand(opened.path.with_name(opened.path.name + ".in-hand"))
         stack.callback(in_hand.close)
@@ -70,6 +72,7 @@ def open_station(
             reject_after_s=reject_after_s,
             fresh_s=settings.max_age_s,
             wakeup=wakeup,
+            wall=wall,
         )
         stack.callback(intake.close)
         if actuator is not None:
@@ -95,4 +98,5 @@ def open_station(
                 sinks=sinks,
             ),
             settings,
+            wall=wall,
         )

@@ -364,6 +364,8 @@ class Journal:
         raise self._failed("write", failure) from failure
 
     def _failed(self, what: str, error: sqlite3.Error) -> JournalError:
+        if isinstance(error, sqlite3.ProgrammingError):
+            raise error  # A fault of ours, not of the file.
         if _is_stuck(error):
             return JournalStuckError(
                 f"{self.path}: cannot {what} the journal: {error}; check the disk"

@@ -58,8 +58,11 @@ class Archive:
                 if _holds(source, picture):
                     target = self._folder / day / place
                     target.mkdir(parents=True, exist_ok=True)
-                    _file(source, target, picture.path.name, copy=source != claim)
-                    claim.unlink(missing_ok=True)
+                    filed = _file(source, target, picture.path.name, copy=source != claim)
+                    if _holds(filed, picture):
+                        claim.unlink(missing_ok=True)
+                    else:  # A writer still had it open, and wrote on.
+                        filed.unlink()
         except FileNotFoundError:
             return
         except OSError as error:
@@ -103,28 +106,27 @@ def _holds(path: Path, picture: Picture) -> bool:
     was = picture.identity
     with path.open("rb") as stream:
         status = os.fstat(stream.fileno())
-        if not picture.sha256:  # They could not be read; the rest is what there is.
-            now = (status.st_ino, status.st_size, status.st_mtime_ns)
-            return now == (was.inode, was.size, was.mtime_ns)
+        if not picture.sha256:  # They were too many, or could not be read: the rest must do.
+            return (status.st_size, status.st_mtime_ns) == (was.size, was.mtime_ns)
         return (
             status.st_size == was.size
             and hashlib.file_digest(stream, "sha256").hexdigest() == picture.sha256
         )
 
 
-def _file(source: Path, folder: Path, name: str, *, copy: bool) -> None:
+def _file(source: Path, folder: Path, name: str, *, copy: bool) -> Path:
     """Put `source` into `folder` under a free name near `name`: linked, or else copied and synced.
+
+    Where it lies now.
 
     Raises OSError, and leaves nothing behind then.
     """
     if not copy:
         try:
-            _name(source, folder, name)
+            return _name(source, folder, name)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-        else:
-            return
     part = folder / part_name(name)
     try:
         with part.open("wb") as out, source.open("rb") as data:
@@ -133,14 +135,15 @@ def _file(source: Path, folder: Path, name: str, *, copy: bool) -> None:
             os.fsync(out.fileno())
         with contextlib.suppress(OSError):  # FAT keeps no mode and may take no time.
             shutil.copystat(source, part)
-        _name(part, folder, name)
+        target = _name(part, folder, name)
         sync_folder(folder)  # Before the original goes: a power cut could take both otherwise.
     finally:
         part.unlink(missing_ok=True)
+    return target
 
 
-def _name(file: Path, folder: Path, name: str) -> None:
+def _name(file: Path, folder: Path, name: str) -> Path:
     for target in itertools.islice(free_names(folder, name), TRIES):
         if claim_name(file, target):
-            return
+            return target
     raise FileExistsError(errno.EEXIST, f"{TRIES} pictures of that name", str(folder / name))
