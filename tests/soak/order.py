@@ -71,9 +71,9 @@ def main() -> None:
     found = {}
     for synchronous in ("FULL", "NORMAL"):
         with tempfile.TemporaryDirectory(prefix="sorter-order-") as folder:
-            order = watch(Path(folder), words.categories, synchronous=synchronous, seed=words.seed)
+            order = watch(Path(folder), words.items, synchronous=synchronous, seed=words.seed)
         found[synchronous] = {"go": len(order), "synced_before": sum(order)}
-    sys.stdout.write(json.dumps({"mode": "order", "items": words.categories, **found}) + "\n")
+    sys.stdout.write(json.dumps({"mode": "order", "items": words.items, **found}) + "\n")
     full, normal = found["FULL"], found["NORMAL"]
     holds = full["go"] > 0 and full["go"] == full["synced_before"]
     sys.exit(not holds or normal["go"] == normal["synced_before"])

@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     words = parser.parse_args()
     begun = time.monotonic()
-    tally = soak(words.mode, runs=words.runs, items=words.categories, seed=words.seed)
+    tally = soak(words.mode, runs=words.runs, items=words.items, seed=words.seed)
     document = {
         "mode": words.mode,
         "runs": tally.runs,
