@@ -28,6 +28,10 @@ def load(model: str | os.PathLike[str] | None = None, *, precision: str = "int8"
 
     `precision` is "int8" or "fp16". The model may be shared between threads and used many times.
     Raises `sorter.errors.BundleError` for a folder that holds no usable model.
+
+    >>> model = load(precision="fp16")
+    >>> len(model.taxonomy.categories), len(model.taxonomy.bins)
+    (26, 4)
     """
     cores = usable_cores()
     folder = None if model is None else Path(model)
@@ -37,13 +41,17 @@ def load(model: str | os.PathLike[str] | None = None, *, precision: str = "int8"
 def classify(
     pictures: Picture | Iterable[Picture], *, model: Model | None = None
 ) -> Iterator[Outcome]:
-    """One Outcome a picture, in the order given, while the rest is being worked on.
+    """One Outcome per picture, in the order given, while the rest is being worked on.
 
     A folder stands for every picture in it and in the folders inside, by path. Pixels get
     `<array N>` as their path, N counting from 0 what was given. A picture that cannot be read is
     an Outcome without a decision whose `error` says why; it never ends the others. `pictures` is
     read as needed, a bounded number ahead, so it may be endless. Without `model` the one that
     ships is loaded. Raises TypeError for anything that is neither path nor array.
+
+    >>> for outcome in classify("sorter/samples/pictures/can.jpg"):
+    ...     print(outcome.status, outcome.decision.label.name, outcome.decision.bin.name)
+    sorted Cans Recyclable
     """
     opened = load() if model is None else model
     given: Iterable[Picture]

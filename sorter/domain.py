@@ -277,6 +277,10 @@ class Taxonomy:
         """The category whose code, English or Chinese name is `word`, if any.
 
         Neither case counts nor the form of accents: a Mac writes a folder's name decomposed.
+
+        >>> from sorter.taxonomy import default_taxonomy
+        >>> default_taxonomy().find("易拉罐").name
+        'Cans'
         """
         folded = _folded(word)
         for c in self.categories:

@@ -69,7 +69,11 @@ def suffix_of(name: str) -> str:
 
 
 def is_picture_name(name: str, suffixes: frozenset[str] = SUFFIXES) -> bool:
-    """True where a file of this name is taken for a picture: by its suffix, and not hidden."""
+    """True where a file of this name is taken for a picture: by its suffix, and not hidden.
+
+    >>> [is_picture_name(name) for name in ("IMG_1.HEIC", ".IMG_1.jpg", "notes.txt")]
+    [True, False, False]
+    """
     return not name.startswith(".") and suffix_of(name) in suffixes
 
 

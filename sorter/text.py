@@ -83,6 +83,9 @@ def cell(text: str) -> str:
 
     A cell that a spreadsheet would run as a formula gets an apostrophe in front; so does one that
     begins with an apostrophe, which makes the rule reversible.
+
+    >>> cell("=1+1")
+    "'=1+1"
     """
     safe = escape(text)
     return "'" + safe if safe.startswith(_FORMULA) else safe
@@ -101,7 +104,11 @@ def csv_row(cells: Iterable[str]) -> str:
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal `text` takes: a Chinese character takes two."""
+    """How many columns of a terminal `text` takes: a Chinese character takes two.
+
+    >>> columns("metal"), columns("金属")
+    (5, 4)
+    """
     return len(text) + sum(unicodedata.east_asian_width(c) in "WF" for c in text)
 
 

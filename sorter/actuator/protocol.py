@@ -124,7 +124,11 @@ def crc(body: bytes) -> int:
 
 
 def seal(body: str) -> bytes:
-    """`body` as a whole line: check appended, LF at the end. UnicodeEncodeError unless ASCII."""
+    """`body` as a whole line: check appended, LF at the end. UnicodeEncodeError unless ASCII.
+
+    >>> seal("GO s1 1 4").strip()
+    b'GO s1 1 4*2FCD'
+    """
     raw = body.encode("ascii")
     return b"%b*%04X\n" % (raw, crc_hqx(raw, 0xFFFF))
 

@@ -22,6 +22,12 @@ def decide(prediction: Prediction, taxonomy: Taxonomy, policy: Policy) -> Decisi
     class.
 
     Raises ValueError where the lengths of probabilities, classes, bins and thresholds differ.
+
+    >>> from sorter.taxonomy import default_taxonomy
+    >>> likely = Prediction((0.5, 0.46) + (0.04,) + (0.0,) * 23)  # bottle, hats, newspaper
+    >>> made = decide(likely, default_taxonomy(), Policy((0.9,) * 4))
+    >>> made.status, made.label.name, made.confidence, made.bin.name, made.bin_confidence
+    (<Status.SORTED: 'sorted'>, 'Plastic Bottle', 0.5, 'Recyclable', 1.0)
     """
     scores = prediction.probabilities
     if len(scores) != len(taxonomy.categories) or len(policy.bin_thresholds) != len(taxonomy.bins):
