@@ -28,6 +28,7 @@ class Reason(StrEnum):
     NONE = ""
     LOW_CONFIDENCE = "low_confidence"
     RISK = "risk"
+    EMPTY = "empty"
     UNKNOWN_OBJECT = "unknown_object"
 
 
@@ -67,10 +68,12 @@ class Prediction:
 
     `probabilities` holds one calibrated probability a class, in the model's class order, summing
     to 1. `unknown` is the out-of-distribution score in [0, 1]: higher is less like any class.
+    `empty` in [0, 1] is how much it looks like the site's empty tray, 0 where no site taught one.
     """
 
     probabilities: tuple[float, ...]
     unknown: float = 0.0
+    empty: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,11 +243,13 @@ class Policy:
     """How probabilities become a decision; thresholds belong to a released bundle.
 
     `bin_thresholds` holds one score a bin in the taxonomy's bin order, each in [0, 1];
-    `unknown_threshold` is the out-of-distribution score above which a picture is `unsure`.
+    `unknown_threshold` is the out-of-distribution score above which a picture is `unsure`, and
+    `empty_threshold` the score above which it is an empty tray; 1, above every score: never.
     """
 
     bin_thresholds: tuple[float, ...]
     unknown_threshold: float = 1.0
+    empty_threshold: float = 1.0
     top: int = 3
 
 

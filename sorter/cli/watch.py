@@ -95,6 +95,16 @@ def watch(
     unsure: Annotated[
         str, _opt("--unsure", help="Where unsure items go: a bin's key, or hold.")
     ] = "residual",
+    empty: Annotated[
+        str, _opt("--empty", help="Where an empty tray goes, once taught: a bin's key, or hold.")
+    ] = "hold",
+    unknown_object: Annotated[
+        str,
+        _opt("--unknown-object", help="Where an object of no class goes. [default: as --unsure]"),
+    ] = "",
+    low_confidence: Annotated[
+        str, _opt("--low-confidence", help="Where a doubtful item goes. [default: as --unsure]")
+    ] = "",
     model: Annotated[
         Path | None, _opt("--model", help="A bundle. [default: the one that ships]")
     ] = None,
@@ -115,6 +125,9 @@ def watch(
         Path | None, _opt("--ring", help="Keep copies of unsure pictures here, for labelling.")
     ] = None,
     ring_size: Annotated[int, _opt("--ring-size", help="How many unsure pictures to keep.")] = 500,
+    station: Annotated[
+        str, _opt("--station", help="The name of this station, in its records and its report.")
+    ] = "",
     dry_run: Annotated[
         bool, _opt("--dry-run", help="Record only: open no port, move nothing, archive nothing.")
     ] = False,
@@ -175,6 +188,9 @@ def watch(
         max_age_s=max_age,
         burst_s=burst,
         unsure=unsure,
+        empty=empty,
+        unknown_object=unknown_object,
+        low_confidence=low_confidence,
         act_on_backlog=backlog is Backlog.ACTUATE,
     )
     settings.check(classifier.taxonomy)
@@ -199,7 +215,7 @@ def watch(
                     device=device,
                     bins=len(classifier.taxonomy.bins),
                 )
-            station = open_station(
+            opening = open_station(
                 folder,
                 journal=file,
                 model=classifier,
@@ -207,12 +223,13 @@ def watch(
                 settings=settings,
                 sinks=sinks,
                 weights=Weights(bundle, opener),
+                station=station,
                 recursive=recursive,
                 meter=meter,
                 metrics=metrics,
             )
             try:
-                with station as asked.station:
+                with opening as asked.station:
                     if not asked.to_stop:
                         asked.station.run()
                     return

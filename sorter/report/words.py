@@ -32,6 +32,7 @@ _WORDS = {
         "unknown": "unknown",
         Reason.LOW_CONFIDENCE: "low confidence",
         Reason.RISK: "may be hazardous",
+        Reason.EMPTY: "empty tray",
         Reason.UNKNOWN_OBJECT: "unknown object",
     },
     "zh": {
@@ -61,6 +62,7 @@ _WORDS = {
         "unknown": "未知",
         Reason.LOW_CONFIDENCE: "置信度低",
         Reason.RISK: "可能有害",
+        Reason.EMPTY: "空托盘",
         Reason.UNKNOWN_OBJECT: "未知物品",
     },
 }

@@ -40,6 +40,7 @@ def open_station(
     metrics: Path | None = None,
     voice: Notifier | None = None,
     recursive: bool = False,
+    station: str = "",
     reject_after_s: float = REJECT_AFTER_S,
     synchronous: str = "FULL",
     wall: Callable[[], float] = time.time,
@@ -48,9 +49,9 @@ def open_station(
 
     `journal` is the journal's file; `actuator` is not started yet, None only records. `weights`
     says where newer ones of `model` may come from, None: nowhere. `recursive` takes pictures of
-    sub-folders too. `metrics` is the file for Prometheus and `meter` the counters, where the
-    caller's sinks count too; `voice` speaks to the service manager. `wall` is Unix time. Raises
-    SorterError where a part cannot be opened.
+    sub-folders too. `station` is the name that its records carry. `metrics` is the file for
+    Prometheus and `meter` the counters, where the caller's sinks count too; `voice` speaks to the
+    service manager. `wall` is Unix time. Raises SorterError where a part cannot be opened.
     """
     settings.check(model.taxonomy)
     meter, voice = meter or Metrics(), voice or Notifier()
@@ -61,6 +62,7 @@ def open_station(
         stack.callback(wakeup.close)
         opened = open_journal(journal, synchronous=synchronous, wall=wall)
         stack.callback(opened.close)
+        opened.station = station
         in_hand = InHand(opened.path.with_name(opened.path.name + ".in-hand"))
         stack.callback(in_hand.close)
         give_back_claims(folder, recursive=recursive)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sorter.domain import Bin, Decision, Status, Taxonomy
+from sorter.domain import Bin, Decision, Reason, Status, Taxonomy
 from sorter.errors import UsageError
 
 HOLD = "hold"
@@ -16,8 +16,10 @@ HOLD = "hold"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Durations in seconds. `unsure` is a bin's key or "hold".
+    """Durations in seconds.
 
+    Routes are a bin's key or "hold": `unsure` for all that is unsure, but an empty tray, which has
+    its own, and those of `unknown_object` and `low_confidence` where they are not "".
     `settle_s` is how long a picture must lie still, `max_age_s` how long after its arrival it may
     move. `act_on_backlog` lets pictures found at start move the gate; `keep_s` is how long terminal
     records stay in the journal.
@@ -27,6 +29,9 @@ class Settings:
     max_age_s: float = 5.0
     burst_s: float = 0.0
     unsure: str = "residual"
+    empty: str = HOLD
+    unknown_object: str = ""
+    low_confidence: str = ""
     act_on_backlog: bool = False
     keep_s: float = 365 * 86_400.0
 
@@ -40,11 +45,23 @@ class Settings:
                 f"{self.max_age_s:g}"
             )
         keys = [b.key for b in taxonomy.bins]
-        if self.unsure != HOLD and self.unsure not in keys:
-            raise UsageError(f"--unsure {self.unsure}: choose {HOLD} or one of {', '.join(keys)}")
+        for option, place in (
+            ("--unsure", self.unsure),
+            ("--empty", self.empty),
+            ("--unknown-object", self.unknown_object or self.unsure),
+            ("--low-confidence", self.low_confidence or self.unsure),
+        ):
+            if place != HOLD and place not in keys:
+                raise UsageError(f"{option} {place}: choose {HOLD} or one of {', '.join(keys)}")
 
     def route(self, decision: Decision, taxonomy: Taxonomy) -> Bin | None:
         """The bin an item goes to; None where it is held."""
         if decision.status is Status.SORTED:
             return decision.bin
-        return None if self.unsure == HOLD else taxonomy.bin(self.unsure)
+        own = {
+            Reason.EMPTY: self.empty,
+            Reason.UNKNOWN_OBJECT: self.unknown_object,
+            Reason.LOW_CONFIDENCE: self.low_confidence,
+        }
+        place = own.get(decision.reason, "") or self.unsure
+        return None if place == HOLD else taxonomy.bin(place)

@@ -214,11 +214,11 @@ def _ask(classifier: Classifier, opened: Sequence[_Opened]) -> list[_Answer | No
     if not pixels:
         return [None] * len(opened)
     begun = time.perf_counter()
-    probabilities, unknown = classifier.predict(np.stack(pixels))
+    scores = classifier.predict(np.stack(pixels))
     seconds = (time.perf_counter() - begun) / len(pixels)
     said = (
-        _Answer(Prediction(tuple(row), strange), seconds)
-        for row, strange in zip(probabilities.tolist(), unknown.tolist(), strict=True)
+        _Answer(Prediction(tuple(row), unknown, empty), seconds)
+        for row, unknown, empty in zip(*(part.tolist() for part in scores), strict=True)
     )
     return [None if isinstance(one.picture, ImageError) else next(said) for one in opened]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,18 @@ from sorter.vision import engine
 from sorter.vision.bundle import Bundle, model_file
 
 _FIRST = threading.Lock()
+
+
+class Scores(NamedTuple):
+    """What the network says of N pictures: probabilities (N, C) and two scores (N,) in [0, 1].
+
+    `unknown` is the out-of-distribution score, `empty` that of an empty tray; 0 where the network
+    has no such output.
+    """
+
+    probabilities: NDArray[np.float32]
+    unknown: NDArray[np.float32]
+    empty: NDArray[np.float32]
 
 
 class Classifier:
@@ -52,7 +64,7 @@ class Classifier:
             cache_dir=cache_dir,
         )
         self.batch = int(self._network.input(0).shape[0])
-        self._has_unknown = len(self._network.outputs) > 1
+        self._outputs = len(self._network.outputs)
         self._local = threading.local()
         got = list(self._network.output(0).shape)
         if got != [self.batch, self.classes]:
@@ -63,15 +75,15 @@ class Classifier:
             shape = (self.batch, self.size_px, self.size_px, 3)
             self._request().infer([np.zeros(shape, np.uint8)], share_inputs=True)
 
-    def predict(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities (N, C) and out-of-distribution scores (N,) of N pictures.
+    def predict(self, pixels: NDArray[np.uint8]) -> Scores:
+        """The scores of N pictures.
 
-        `pixels` is (N, side, side, 3) RGB; N may be any number, 0 included. Scores are 0 where
-        the network has no such output. Raises ModelError where the network gives no numbers.
+        `pixels` is (N, side, side, 3) RGB; N may be any number, 0 included. Raises ModelError
+        where the network gives no numbers.
         """
         count = len(pixels)
         probabilities = np.empty((count, self.classes), np.float32)
-        unknown = np.zeros(count, np.float32)
+        others = np.zeros((2, count), np.float32)
         request = self._request()
         for start in range(0, count, self.batch):
             part = pixels[start : start + self.batch]
@@ -81,12 +93,12 @@ class Classifier:
                 part = np.concatenate([part, padding])
             request.infer([np.ascontiguousarray(part)], share_inputs=True)
             probabilities[start : start + size] = request.get_output_tensor(0).data[:size]
-            if self._has_unknown:
-                scores = request.get_output_tensor(1).data.reshape(self.batch)
-                unknown[start : start + size] = scores[:size]
-        if not (np.isfinite(probabilities).all() and np.isfinite(unknown).all()):
+            for output in range(1, self._outputs):
+                scores = request.get_output_tensor(output).data.reshape(self.batch)
+                others[output - 1, start : start + size] = scores[:size]
+        if not (np.isfinite(probabilities).all() and np.isfinite(others).all()):
             raise ModelError(f"the {self.precision} model gave scores that are not numbers")
-        return probabilities, np.clip(unknown, 0.0, 1.0)
+        return Scores(probabilities, *np.clip(others, 0.0, 1.0))
 
     def _request(self) -> Any:
         """This thread's own infer request: openvino's are not to be shared."""

@@ -17,9 +17,9 @@ def decide(prediction: Prediction, taxonomy: Taxonomy, policy: Policy) -> Decisi
     """The bin with the largest summed probability, and the likeliest class inside it.
 
     `sorted` where the bin's sum, less what the other bins' risk adds to a mistake, reaches its
-    threshold and the out-of-distribution score does not pass `policy.unknown_threshold`; `unsure`
-    otherwise, the unknown object first where both hold. Equal scores go to the earlier bin or
-    class.
+    threshold and neither the out-of-distribution score nor that of an empty tray passes its own;
+    `unsure` otherwise, for the first reason that holds: the empty tray (a strange sight too), the
+    unknown object, the score. Equal scores go to the earlier bin or class.
 
     Raises ValueError where the lengths of probabilities, classes, bins and thresholds differ.
 
@@ -45,7 +45,9 @@ def decide(prediction: Prediction, taxonomy: Taxonomy, policy: Policy) -> Decisi
     label = max(members, key=scores.__getitem__)
     bin_score = min(sums[winner], 1.0)  # floats may sum to a hair above 1
     reason = Reason.NONE
-    if not prediction.unknown <= policy.unknown_threshold:  # so that NaN is unknown too
+    if prediction.empty > policy.empty_threshold:
+        reason = Reason.EMPTY
+    elif not prediction.unknown <= policy.unknown_threshold:  # so that NaN is unknown too
         reason = Reason.UNKNOWN_OBJECT
     elif not bin_score >= policy.bin_thresholds[winner]:
         reason = Reason.LOW_CONFIDENCE
@@ -71,7 +73,7 @@ def _extra_risk(sums: Sequence[float], taxonomy: Taxonomy, winner: int) -> float
 
 
 def average(predictions: Sequence[Prediction]) -> Prediction:
-    """The mean of several pictures of one item, class by class, the unknown score included.
+    """The mean of several pictures of one item, class by class, the other scores included.
 
     Raises ValueError for no pictures or for pictures of different models.
     """
@@ -84,6 +86,7 @@ def average(predictions: Sequence[Prediction]) -> Prediction:
     return Prediction(
         probabilities=tuple(sum(column) / count for column in columns),
         unknown=sum(p.unknown for p in predictions) / count,
+        empty=sum(p.empty for p in predictions) / count,
     )
 
 

@@ -68,6 +68,7 @@ def write_metadata(
         "temperature": repr(float(temperature)),
         "bin_thresholds": json.dumps([float(t) for t in policy.bin_thresholds]),
         "unknown_threshold": repr(float(policy.unknown_threshold)),
+        "empty_threshold": repr(float(policy.empty_threshold)),
         "data_digest": data_digest,
         "metrics": json.dumps(dict(metrics or {}), sort_keys=True),
     }
@@ -107,6 +108,9 @@ def read_description(xml: Path) -> Description:
         bin_thresholds=tuple(_number(t, "bin_thresholds", xml, upper=1.0) for t in thresholds),
         unknown_threshold=_number(
             info.get("unknown_threshold", "1.0"), "unknown_threshold", xml, upper=1.0
+        ),
+        empty_threshold=_number(
+            info.get("empty_threshold", "1.0"), "empty_threshold", xml, upper=1.0
         ),
     )
     temperature = _number(info.get("temperature", "1.0"), "temperature", xml, upper=1e6)
@@ -180,8 +184,8 @@ def _check_ports(model: Any, taxonomy: Taxonomy, xml: Path) -> int:
         raise _refused(xml, f"input is {kind} {shape}, not u8 [N, side, side, 3]")
     if not 1 <= shape[0] <= MAX_BATCH:
         raise _refused(xml, f"takes {shape[0]} pictures at once, more than {MAX_BATCH}")
-    if not 1 <= len(model.outputs) <= 2 or any(o.partial_shape.is_dynamic for o in model.outputs):
-        raise _refused(xml, "needs one or two outputs of static shape")
+    if not 1 <= len(model.outputs) <= 3 or any(o.partial_shape.is_dynamic for o in model.outputs):
+        raise _refused(xml, "needs one to three outputs of static shape")
     kinds = {output.element_type.get_type_name() for output in model.outputs}
     if not kinds <= {"f16", "f32"}:
         raise _refused(xml, f"its outputs are {', '.join(sorted(kinds))}, not f32")
@@ -189,10 +193,11 @@ def _check_ports(model: Any, taxonomy: Taxonomy, xml: Path) -> int:
     got = list(model.outputs[0].shape)
     if got != [rows, classes]:
         raise _refused(xml, f"names {classes} classes but its first output is {got}")
-    if len(model.outputs) == 2 and list(model.outputs[1].shape) not in ([rows], [rows, 1]):
-        raise _refused(
-            xml, f"its second output is {list(model.outputs[1].shape)}, not one score a picture"
-        )
+    for output, which in zip(model.outputs[1:], ("second", "third"), strict=False):
+        if list(output.shape) not in ([rows], [rows, 1]):
+            raise _refused(
+                xml, f"its {which} output is {list(output.shape)}, not one score a picture"
+            )
     return side
 
 

@@ -39,8 +39,12 @@ class Model:
     def predict(self, data: bytes) -> Prediction:
         """What the network says of one picture's bytes; ImageError if they are not a whole one."""
         picture = images.decode(data, self.bundle.size_px, max_pixels=self._max_pixels)
-        probabilities, unknown = self.classifier.predict(picture.pixels[None])
-        return Prediction(tuple(probabilities[0].tolist()), float(unknown[0]))
+        scores = self.classifier.predict(picture.pixels[None])
+        return Prediction(
+            tuple(scores.probabilities[0].tolist()),
+            float(scores.unknown[0]),
+            float(scores.empty[0]),
+        )
 
     def decide(self, predictions: Sequence[Prediction]) -> Decision:
         """The decision for one item from one or more pictures of it. ValueError for none."""

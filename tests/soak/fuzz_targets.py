@@ -156,7 +156,7 @@ def _bundle(folder: Path) -> Callable[[Random], None]:
         assert all(0 <= t <= 1 for t in bundle.policy.bin_thresholds)
         # What opens is compiled and run as well: the graph may be another one by now.
         pixels = np.zeros((1, bundle.size_px, bundle.size_px, 3), np.uint8)
-        probabilities, _ = Classifier(bundle, precision="fp16", threads=1).predict(pixels)
+        probabilities = Classifier(bundle, precision="fp16", threads=1).predict(pixels)[0]
         assert probabilities.shape == (1, len(bundle.taxonomy.categories))
 
     return try_one

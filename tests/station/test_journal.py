@@ -21,6 +21,7 @@ from sorter.station.journal.journal import Journal, JournalDamagedError
 from sorter.station.journal.opening import open_journal
 from sorter.station.journal.retention import Retention
 from tests.support.items import DECISION, picture
+from tests.support.old_journal import make_old
 
 
 @pytest.fixture
@@ -120,11 +121,7 @@ def test_an_older_journal_is_brought_up_to_date(tmp_path: Path) -> None:
         sid = journal.sid
         for name in ("a.jpg", "b.jpg"):
             journal.add(Record(picture(name, name), ItemState.DONE, decision=DECISION))
-    with contextlib.closing(sqlite3.connect(file)) as db:  # As version 1 left it.
-        for trigger in ("items_come", "items_go", "items_change"):
-            db.execute(f"DROP TRIGGER {trigger}")
-        db.execute("DROP TABLE totals")
-        db.execute("PRAGMA user_version = 1")
+    make_old(file, 1)
     before = summarise(file)
     with contextlib.closing(open_journal(file)) as journal:
         assert journal.sid == sid

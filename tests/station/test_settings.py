@@ -23,6 +23,9 @@ CAN = TAXONOMY.categories[0]
         (Settings(burst_s=5.0, unsure=HOLD), "--burst 5"),
         (Settings(burst_s=-1.0, unsure=HOLD), "--burst -1"),
         (Settings(unsure="gold"), "--unsure gold: choose hold or one of metal, rest"),
+        (Settings(unsure=HOLD, empty="gold"), "--empty gold: choose hold or one of"),
+        (Settings(unsure=HOLD, unknown_object="gold"), "--unknown-object gold: choose hold"),
+        (Settings(unsure=HOLD, low_confidence="gold"), "--low-confidence gold: choose hold"),
     ],
 )
 def test_a_policy_that_cannot_work_names_its_option(settings: Settings, says: str) -> None:
@@ -36,3 +39,10 @@ def test_where_an_item_goes() -> None:
     assert Settings(unsure=HOLD).route(sure, TAXONOMY) == TAXONOMY.bin("metal")
     assert Settings(unsure=HOLD).route(unsure, TAXONOMY) is None
     assert Settings(unsure="rest").route(unsure, TAXONOMY) == TAXONOMY.bin("rest")
+    own = Settings(unsure="rest", low_confidence=HOLD)
+    assert own.route(unsure, TAXONOMY) is None
+    empty = Decision(Status.UNSURE, CAN, 0.4, TAXONOMY.bin("metal"), 0.5, Reason.EMPTY)
+    assert own.route(empty, TAXONOMY) is None  # Whatever --unsure says: there is nothing to move.
+    assert Settings(empty="rest").route(empty, TAXONOMY) == TAXONOMY.bin("rest")
+    risky = Decision(Status.UNSURE, CAN, 0.4, TAXONOMY.bin("metal"), 0.5, Reason.RISK)
+    assert own.route(risky, TAXONOMY) == TAXONOMY.bin("rest")

@@ -107,7 +107,10 @@ class Turns:
 
 
 class Eye:
-    """Knows a picture by the first word of its bytes: metal, rest, unsure; broken is none."""
+    """Knows a picture by the first word of its bytes: metal, rest, unsure, strange, empty.
+
+    Broken is none.
+    """
 
     def __init__(self, digest: str = "w1", *, absurd: bool = False) -> None:
         self.digest = digest
@@ -122,13 +125,17 @@ class Eye:
             return Prediction((0.1, 0.1, 0.1))
         if data.startswith(b"broken"):
             raise ImageError("cut short")
+        if data.startswith(b"empty"):
+            return Prediction((0.5, 0.3, 0.2), 0.9, 1.0)
+        if data.startswith(b"strange"):
+            return Prediction((0.98, 0.01, 0.01), 0.9)
         if data.startswith(b"unsure"):
             return Prediction((0.5, 0.3, 0.2))
         return Prediction((0.01, 0.98, 0.01) if data.startswith(b"rest") else (0.98, 0.01, 0.01))
 
     def decide(self, predictions: Sequence[Prediction]) -> Decision:
         """As the edge decides."""
-        return decide(average(predictions), self.taxonomy, Policy((0.9, 0.9)))
+        return decide(average(predictions), self.taxonomy, Policy((0.9, 0.9), 0.8, 0.8))
 
 
 class Gate:

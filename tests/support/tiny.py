@@ -65,11 +65,13 @@ def build_model(
     size_px: int = 32,
     quantized: bool = False,
     with_unknown: bool = True,
+    with_empty: bool = False,
     turned: int = 0,
 ) -> Any:
-    """The `openvino.Model`: u8 [1, side, side, 3] → probabilities [1, C] and unknown [1].
+    """The `openvino.Model`: u8 [1, side, side, 3] → probabilities [1, C], unknown and empty [1].
 
-    With `turned`, class i is known by the colour of class i + turned: other weights, other answers.
+    To `with_empty` a black picture is an empty tray. With `turned`, class i is known by the colour
+    of class i + turned: other weights, other answers.
     """
     image = ops.parameter([1, size_px, size_px, 3], np.uint8, name="image")
     image.output(0).set_names({"image"})
@@ -93,6 +95,11 @@ def build_model(
         unknown = ops.subtract(np.float32(1.0), spread)
         unknown.output(0).set_names({"unknown"})
         outputs.append(unknown)
+    if with_empty:
+        brightest = ops.reduce_max(mean, np.array([1]))
+        empty = ops.subtract(np.float32(1.0), brightest)
+        empty.output(0).set_names({"empty"})
+        outputs.append(empty)
     return openvino.Model(outputs, [image], "tiny")
 
 
@@ -105,18 +112,21 @@ def write_bundle(
     unknown_threshold: float = 0.8,
     precisions: tuple[str, ...] = ("fp16", "int8"),
     with_unknown: bool = True,
+    with_empty: bool = False,
     turned: int = 0,
 ) -> Path:
     """Write a bundle that `open_bundle` accepts and return its folder (made if missing)."""
     taxonomy = taxonomy or taxonomy3()
     folder.mkdir(parents=True, exist_ok=True)
-    policy = Policy((bin_threshold,) * len(taxonomy.bins), unknown_threshold)
+    limits = (unknown_threshold, 0.9 if with_empty else 1.0)
+    policy = Policy((bin_threshold,) * len(taxonomy.bins), *limits)
     for precision in precisions:
         model = build_model(
             taxonomy,
             size_px=size_px,
             quantized=precision == "int8",
             with_unknown=with_unknown,
+            with_empty=with_empty,
             turned=turned,
         )
         write_metadata(model, taxonomy=taxonomy, policy=policy, temperature=1.0, data_digest="tiny")

@@ -54,7 +54,7 @@ def test_onnx_runtime_says_what_the_ir_says(tmp_path: Path) -> None:
 
     files = sorted((ROOT / "sorter" / "samples" / "pictures").glob("*.jpg"))[:5]
     pixels = np.stack([images.load(file, bundle.size_px).pixels for file in files])
-    expected, strange = Classifier(bundle, precision="fp16").predict(pixels)
+    expected, strange, _ = Classifier(bundle, precision="fp16").predict(pixels)
     for row, picture in enumerate(pixels):
         probabilities, unknown = session.run(None, {"image": picture[None]})
         assert np.abs(probabilities[0] - expected[row]).max() <= 0.01

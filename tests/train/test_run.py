@@ -91,7 +91,7 @@ def test_the_bundle_classifies_with_both_precisions(place: Path) -> None:
     pixels = np.stack([images.load(p, 64).pixels for p in files])
     labels = np.repeat([0, 1, 2], 12)
     for precision in ("fp16", "int8"):
-        probabilities, unknown = Classifier(bundle, precision=precision, batch=4).predict(pixels)
+        probabilities, unknown, _ = Classifier(bundle, precision=precision, batch=4).predict(pixels)
         assert np.allclose(probabilities.sum(1), 1.0, atol=1e-4)
         assert (probabilities.argmax(1) == labels).mean() > 0.8
         assert ((unknown >= 0) & (unknown <= 1)).all()

@@ -10,13 +10,20 @@ import numpy as np
 import openvino
 import pytest
 
-from sorter.domain import Policy
+from sorter.domain import Policy, Reason
 from sorter.errors import BundleError
 from sorter.vision.bundle import default_bundle, open_bundle
 from sorter.vision.classifier import Classifier
 from sorter.vision.metadata import write_metadata
 from sorter.vision.model import open_model
-from tests.support.tiny import build_model, colour_of, taxonomy3, write_bundle, write_bundle26
+from tests.support.tiny import (
+    build_model,
+    colour_of,
+    paint,
+    taxonomy3,
+    write_bundle,
+    write_bundle26,
+)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -69,10 +76,23 @@ def test_any_number_of_pictures(tmp_path: Path) -> None:
         pixels = np.zeros((count, 32, 32, 3), np.uint8)
         for i, colour in enumerate(colours):
             pixels[i] = colour
-        probabilities, unknown = classifier.predict(pixels)
+        probabilities, unknown, empty = classifier.predict(pixels)
         assert probabilities.shape == (count, 3)
+        assert not empty.any()
         assert unknown.shape == (count,)
         assert probabilities.argmax(1).tolist() == [i % 3 for i in range(count)]
+
+
+def test_a_third_output_tells_an_empty_tray(tmp_path: Path) -> None:
+    model = open_model(write_bundle(tmp_path / "b", with_empty=True))
+    assert model.bundle.policy.empty_threshold == 0.9
+    for name, colour, reason in (
+        ("tray", (0, 0, 0), Reason.EMPTY),
+        ("strange", (128, 128, 128), Reason.UNKNOWN_OBJECT),
+        ("can", colour_of(taxonomy3(), 0), Reason.NONE),
+    ):
+        data = paint(tmp_path / f"{name}.png", colour).read_bytes()
+        assert model.decide([model.predict(data)]).reason is reason
 
 
 @pytest.mark.parametrize("damage", ["broken", "unwritable"])
@@ -87,7 +107,7 @@ def test_the_cache_of_compiled_networks_may_fail(damage: str, tmp_path: Path) ->
         assert len(blobs) == 1
         blobs[0].write_bytes(b"broken")
     classifier = Classifier(bundle, cache_dir=cache)
-    probabilities, _ = classifier.predict(np.zeros((1, 32, 32, 3), np.uint8))
+    probabilities = classifier.predict(np.zeros((1, 32, 32, 3), np.uint8)).probabilities
     assert probabilities.shape == (1, 3)
     if damage == "broken":
         assert next(cache.glob("*.ovc")).stat().st_size > 100

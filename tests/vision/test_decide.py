@@ -39,6 +39,15 @@ def test_a_strange_object_is_unsure_however_sure_the_softmax(score: float) -> No
     assert (found.status, found.reason) == (Status.UNSURE, Reason.UNKNOWN_OBJECT)
 
 
+def test_an_empty_tray_is_told_before_a_strange_object() -> None:
+    policy = Policy((0.7, 0.6), unknown_threshold=0.5, empty_threshold=0.9)
+    empty = Prediction((1.0, 0.0, 0.0), unknown=0.9, empty=0.95)
+    assert decide(empty, TAXONOMY, policy).reason is Reason.EMPTY
+    assert decide(empty, TAXONOMY, POLICY).reason is Reason.UNKNOWN_OBJECT  # Nobody taught it.
+    strange = Prediction((1.0, 0.0, 0.0), unknown=0.9, empty=0.9)
+    assert decide(strange, TAXONOMY, policy).reason is Reason.UNKNOWN_OBJECT
+
+
 def test_a_score_at_the_threshold_is_enough() -> None:
     policy = Policy((0.75, 0.5), unknown_threshold=0.5)
     assert decide(Prediction((0.75, 0.25, 0.0), 0.5), TAXONOMY, policy).status is Status.SORTED

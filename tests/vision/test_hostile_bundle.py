@@ -232,7 +232,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "whole numbers out": (_graph(_network([1, 32, 32, 3], answer="i32")), "model.xml", "i32"),
     "two inputs": (_graph(_two_inputs), "model.xml", "one input"),
-    "three outputs": (_graph(_answering(0, 1, 1)), "model.xml", "outputs"),
+    "four outputs": (_graph(_answering(0, 1, 1, 1)), "model.xml", "outputs"),
+    "a wide third output": (_graph(_answering(0, 1, 0)), "model.xml", "third output"),
     "a wide second output": (_graph(_answering(0, 0)), "model.xml", "second output"),
     "a network that remembers": (_graph(_remembering), "model.xml", "ReadValue"),
     # The files.

@@ -19,6 +19,7 @@ from typing import Any
 from sorter.errors import JournalError
 from sorter.station.health.status import live_path
 from sorter.station.journal.schema import VERSION, path_of
+from sorter.station.journal.tallies import DERIVED, DERIVED_BEFORE
 
 COLUMNS = (
     "n",
@@ -37,15 +38,23 @@ COLUMNS = (
     "done_at",
     "boot",
     "model",
+    "bin_decided",
+    "bin_moved",
+    "why",
+    "station",
+    "audited",
 )
 """What an exported row holds, in this order; times are ISO 8601 UTC."""
 
 _TOTALS = "SELECT bin, state, items FROM totals WHERE items > 0"
 _COUNTED = "SELECT bin, state, count(*) FROM items GROUP BY bin, state"
 _TOTALS_SINCE = 2
+_TALLIES_SINCE = 3
 
 _TIMES = frozenset({"arrived_at", "decided_at", "sent_at", "done_at"})
-_TEXTS = frozenset({"sha256", "state", "label", "code", "bin", "reason", "boot", "model"})
+_TEXTS = frozenset({"sha256", "state", "label", "code", "bin", "reason", "boot", "model"}) | set(
+    DERIVED
+)
 
 RECENT = 200
 """Items that the pace is taken from, the newest."""
@@ -172,7 +181,10 @@ def _middle_and_worst(seconds: list[float]) -> tuple[float, float] | None:
 def _rows(
     db: sqlite3.Connection, tail: str, values: tuple[object, ...]
 ) -> Iterator[dict[str, Any]]:
-    cursor = db.execute(f"SELECT {', '.join(COLUMNS)} FROM items {tail}", values)
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    derived = DERIVED if version >= _TALLIES_SINCE else DERIVED_BEFORE
+    columns = ", ".join(derived.get(name, name).replace("@", "") for name in COLUMNS)
+    cursor = db.execute(f"SELECT {columns} FROM items {tail}", values)
     for found in cursor:
         row = dict(zip(COLUMNS, found, strict=True))
         path = row["path"]

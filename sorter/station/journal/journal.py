@@ -24,6 +24,7 @@ from sorter.domain import Identity, ItemState, Record
 from sorter.errors import JournalError
 from sorter.station.health.metrics import Metrics
 from sorter.station.journal.schema import identity_cell, one_line, path_of, stored
+from sorter.station.journal.tallies import SORTED
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +107,9 @@ class Journal:
 
     `predecessor` is the name of a journal that was set aside here, "" where there is none: pictures
     that this one does not know may have moved under that one. `starts` is how often it was opened,
-    this time included. `problem` says why the disk takes no record now, "" where it does. Once
-    `patience` is set, what a station reads and writes is tried until the disk answers, and raises
-    StoppedError instead of JournalStuckError.
+    this time included. `station` is the name that every new record carries. `problem` says why the
+    disk takes no record now, "" where it does. Once `patience` is set, what a station reads and
+    writes is tried until the disk answers, and raises StoppedError instead of JournalStuckError.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class Journal:
         self._reserve = Reserve(reserve_of(path))
         self.patience: Patience | None = None
         self.problem = ""
+        self.station = ""
         # FULL is the promise; the argument exists so that a test can show what NORMAL would do.
         db.execute(f"PRAGMA synchronous = {synchronous}")
         (self.sid,) = db.execute("SELECT value FROM meta WHERE key = 'sid'").fetchone()
@@ -202,8 +204,9 @@ class Journal:
         judged = _judged(record)
         cursor = self._write(
             "INSERT INTO items (path, sha256, identity, state, label, code, bin, bin_number,"
-            " confidence, bin_confidence, reason, model, decided_at, arrived_at, sent_at, done_at,"
-            " boot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " confidence, bin_confidence, reason, model, bin_decided, why, decided_at, arrived_at,"
+            " sent_at, done_at, boot, station)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 stored(picture.path),
                 picture.sha256,
@@ -215,6 +218,7 @@ class Journal:
                 now if state is ItemState.SENT else None,
                 now if state.is_terminal else None,
                 record.boot,
+                self.station,
             ),
         )
         assert cursor.lastrowid is not None
@@ -225,7 +229,8 @@ class Journal:
         """ARRIVED → DECIDED. Raises JournalStuckError."""
         self._change(
             "UPDATE items SET state = 'DECIDED', label = ?, code = ?, bin = ?, bin_number = ?,"
-            " confidence = ?, bin_confidence = ?, reason = ?, model = ?, decided_at = ?"
+            " confidence = ?, bin_confidence = ?, reason = ?, model = ?, bin_decided = ?, why = ?,"
+            " decided_at = ?"
             " WHERE n = ? AND state = 'ARRIVED'",
             (*_judged(record), self._wall(), record.n),
         )
@@ -392,7 +397,7 @@ def unsound_mark(path: Path) -> Path:
 
 
 def _judged(record: Record) -> tuple[object, ...]:
-    """What the columns label … bin_confidence, reason and model hold of `record`, in this order."""
+    """What the columns label … bin_confidence, reason … why hold of `record`, in this order."""
     decision = record.decision
     bin_ = record.bin or (decision.bin if decision else None)
     return (
@@ -404,6 +409,8 @@ def _judged(record: Record) -> tuple[object, ...]:
         decision.bin_confidence if decision else None,
         one_line(record.reason),
         record.model,
+        decision.bin.key if decision else "",
+        (decision.reason.value or SORTED) if decision else "",
     )
 
 

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sorter.domain import Identity
+from sorter.station.journal.tallies import STEP
 
-VERSION = 2
+VERSION = 3
 """Written as `user_version`; a file with a larger one belongs to a newer sorter."""
 
 LONGEST_REASON = 500
@@ -77,6 +78,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         f"CREATE TRIGGER items_go AFTER DELETE ON items BEGIN {_DOWN} END",
         f"CREATE TRIGGER items_change AFTER UPDATE OF bin, state ON items BEGIN {_DOWN} {_UP} END",
     ),
+    STEP,
 )
 """One entry a version: the statements that lead from the version before to it."""
 
