@@ -16,7 +16,7 @@ import pytest
 from tests.support.tiny import write_bundle
 
 HERE = Path(__file__).parent
-KINDS = ("quick", "process", "machine", "training", "soak")
+KINDS = ("quick", "waits", "process", "machine", "training", "soak")
 OF_FOLDER = {"process": "process", "machine": "machine", "train": "training"}
 STARTS = frozenset({"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "os.forkpty"})
 

@@ -113,6 +113,7 @@ def test_what_a_device_does_not_take_is_dropped_in_time(left_s: float) -> None:
     link.close()
 
 
+@pytest.mark.waits
 def test_a_command_that_lies_in_a_full_line_is_never_delivered_late() -> None:
     """TCP: closing would go on delivering what the other side has no room for yet."""
     server = socket.socket()

@@ -301,6 +301,7 @@ def test_close_ends_a_move_under_way(pty: PtySocket) -> None:
     assert link.move(2, 1, boot=boot, deadline=uptime_s() + 5).delivery is Delivery.NOT_SENT
 
 
+@pytest.mark.waits
 def test_unplug_and_replug_at_random_instants() -> None:
     tally = unplug.run(9, seed=3)
     assert tally.broken == []

@@ -183,6 +183,7 @@ def test_reset_in_mid_movement_is_uncertain_not_doubled(tmp_path: Path) -> None:
         assert [e["n"] for e in bench.events("move")] == [1]
 
 
+@pytest.mark.waits
 def test_late_done_and_stray_replies_are_survived(tmp_path: Path) -> None:
     words = ["late=0.5", "stray=0.5", "rejected=1", "drop=0.1", "duplicate=0.3"]
     with running(tmp_path, words=words) as bench, linked(str(tmp_path / "gate")) as link:

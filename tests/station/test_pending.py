@@ -6,6 +6,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from sorter.domain import Identity
 from sorter.station.intake.pending import MAX_HINTED, MAX_LISTED, Entry, Pending
 from sorter.station.intake.watcher import Watcher
@@ -49,6 +51,7 @@ def test_a_full_table_says_so_and_keeps_room_for_events() -> None:
     assert made.is_full(hinted=True)
 
 
+@pytest.mark.waits
 def test_a_slow_consumer_of_a_flood_still_gets_pictures_in_time(tmp_path: Path) -> None:
     """Five a second can be handled and twenty come: without spare time all would come too late."""
     fresh_s, hold_s, seconds = 1.0, 0.2, 4.0

@@ -194,6 +194,7 @@ def test_names_that_are_not_ours(folder: Path, eyes: Eyes) -> None:
     assert not is_picture_name("x.jpg.crdownload")
 
 
+@pytest.mark.waits
 def test_polling_sees_the_same_without_events(folder: Path) -> None:
     eyes = Eyes(folder, events=False)
     eyes.watcher.begin()
@@ -206,6 +207,7 @@ def test_polling_sees_the_same_without_events(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["removed", "renamed"])
+@pytest.mark.waits
 def test_a_folder_that_goes_and_comes_back(how: str, folder: Path, eyes: Eyes) -> None:
     for turn in range(3):
         (folder / f"{turn}.jpg").write_bytes(DATA + bytes([turn]))
@@ -265,6 +267,7 @@ def test_a_picture_that_stays_broken_comes_back_as_final(folder: Path) -> None:
     assert len(finals) >= 2
 
 
+@pytest.mark.waits
 def test_a_writer_that_pauses_gives_one_picture(folder: Path) -> None:
     """It holds the file open and pauses for longer than a closed file gets to become whole."""
     eyes = Eyes(folder, reject_after_s=0.5)
@@ -294,6 +297,7 @@ def test_a_writer_that_pauses_gives_one_picture(folder: Path) -> None:
     assert whole == [b"half and whole"]
 
 
+@pytest.mark.waits
 def test_a_format_that_cannot_show_its_end_is_read_twice(folder: Path, eyes: Eyes) -> None:
     """The second half of a BMP of full length is still zero, and the writer lets go meanwhile."""
     half, whole = b"BM" + bytes(range(100)) + bytes(102), b"BM" + bytes(range(100)) * 2 + b"  "
@@ -325,6 +329,7 @@ def test_which_formats_show_their_end(data: bytes, shows: bool) -> None:
 
 
 @pytest.mark.parametrize("events", [True, False], ids=["events", "polling"])
+@pytest.mark.waits
 def test_sub_folders_a_day(folder: Path, events: bool) -> None:
     """Old ones, and one made after the start; hidden and housekeeping ones are nobody's."""
     for name in ("2026-11-26", "@eaDir", ".Trash-1000", "#recycle", ".hidden"):
@@ -373,6 +378,7 @@ class Walls:
 
 
 @pytest.mark.parametrize("off_s", [-3600.0, -60.0, 60.0, 3600.0])
+@pytest.mark.waits
 def test_old_ones_stay_old_when_the_clock_is_set_and_the_folder_was_away(
     folder: Path, off_s: float
 ) -> None:
@@ -394,6 +400,7 @@ def test_old_ones_stay_old_when_the_clock_is_set_and_the_folder_was_away(
     assert [p.path.name for p in seen if not p.backlog] == ["new.jpg"]
 
 
+@pytest.mark.waits
 def test_a_folder_that_somebody_filled_before_it_came_is_old(folder: Path, eyes: Eyes) -> None:
     """A disk that is mounted late, a folder renamed into place: nobody knows how old these are."""
     other = folder.with_name("other")
