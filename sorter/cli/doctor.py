@@ -6,6 +6,7 @@ Parses, runs the checks of `sorter.doctor` in order, prints.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -55,8 +56,12 @@ def doctor(
     findings = [check_model(model), machine.check_cpu()]
     if watch is not None:
         findings.append(folder.check_folder(watch))
-        seen = folder.check_service_sees(watch, unit_dir=unit.UNIT_DIR)
-        findings += [seen] if seen is not None else []
+        recursive = installed.get("SORTER_RECURSIVE") or os.environ.get("SORTER_RECURSIVE") or ""
+        more = (
+            folder.check_overlooked(watch, recursive=recursive.lower() in ("1", "true", "yes")),
+            folder.check_service_sees(watch, unit_dir=unit.UNIT_DIR),
+        )
+        findings += [finding for finding in more if finding is not None]
     if serial is not None:
         findings.append(port.check_port(serial))
     findings += [

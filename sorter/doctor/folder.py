@@ -5,15 +5,19 @@ Owns permissions, kind of mount and inotify. Reads no picture and writes nothing
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path, PurePosixPath
 from shlex import quote
 
 from sorter.doctor.finding import Finding, fail, ok, warn
+from sorter.files import is_not_taken, suffix_of
 from sorter.host.mounts import SILENT, file_system
 from sorter.service.units import is_hidden
 from sorter.station.intake.events import Inotify
+from sorter.station.intake.overlooked import holds_pictures
+from sorter.station.intake.reading import is_entered
 
 LIMITS = Path("/proc/sys/fs/inotify")
 
@@ -64,6 +68,34 @@ def check_folder(folder: Path, *, kind: str | None = None, limits: Path = LIMITS
             "sudo sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=65536",
         )
     return ok("folder", f"{says}, inotify works")
+
+
+def check_overlooked(folder: Path, *, recursive: bool) -> Finding | None:
+    """Pictures that the station will not see: in sub-folders, in formats that sorter cannot open.
+
+    None where there are none, or no folder. `recursive` is whether sub-folders are watched too.
+    """
+    inside, suffixes = [], set()
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if is_not_taken(entry.name):
+                suffixes.add(suffix_of(entry.name))
+            elif not recursive and is_entered(entry.name) and entry.is_dir(follow_symlinks=False):
+                inside += [entry.name] if holds_pictures(Path(entry.path)) else []
+    if inside:
+        more = f" and {len(inside) - 1} more" if len(inside) > 1 else ""
+        return warn(
+            "sub-folders",
+            f"{folder / min(inside)}{more}: pictures that are not watched",
+            "sorter watch --recursive, SORTER_RECURSIVE=1 in the service's settings",
+        )
+    if suffixes:
+        return warn(
+            "formats",
+            f"{folder}: sorter opens no {', '.join(sorted(suffixes))} pictures",
+            "let the camera write JPEG",
+        )
+    return None
 
 
 def check_service_sees(folder: Path, *, unit_dir: Path) -> Finding | None:

@@ -109,6 +109,21 @@ def test_folder(tmp_path: Path) -> None:
     assert (few.level, "2 instances" in few.says) == (Level.WARN, True)
 
 
+def test_pictures_that_the_station_will_not_see(tmp_path: Path) -> None:
+    for name in ("a.jpg", "day/b.jpg", "other/c.png", "@eaDir/d.jpg", "notes/e.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = folder.check_overlooked(tmp_path, recursive=False)
+    assert found is not None and found.level is Level.WARN
+    assert found.says == f"{tmp_path}/day and 1 more: pictures that are not watched"
+    assert "--recursive" in found.fix
+    assert folder.check_overlooked(tmp_path, recursive=True) is None
+    (tmp_path / "f.jxl").touch()
+    found = folder.check_overlooked(tmp_path, recursive=True)
+    assert found is not None and ".jxl" in found.says
+    assert folder.check_overlooked(tmp_path / "none", recursive=True) is None
+
+
 def test_a_folder_that_this_user_may_not_read(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.soak import arrivals, disk, load, respond, swap, writers
+from tests.soak import arrivals, damage, disk, load, old, one_name, respond, swap, writers
 
 SEED = 20261125
 pytestmark = pytest.mark.soak
@@ -28,6 +28,24 @@ def test_damaged_pictures_move_nothing() -> None:
     figures, broken = arrivals.damaged(60, SEED)
     assert broken == []
     assert figures["states"] == {"REJECTED": 60}
+
+
+def test_old_pictures_in_disguise_and_clocks_that_are_set() -> None:
+    figures, broken = old.run(6, 60)
+    assert broken == []
+    assert (figures["old_moved"], figures["records"]) == (0, 6 * 61)
+
+
+def test_one_file_name_an_archive_and_a_slow_disk() -> None:
+    figures, broken = one_name.run(45, 0.003, SEED)
+    assert broken == []
+    assert figures["records"] == 45
+
+
+def test_damaged_pages_of_a_large_journal() -> None:
+    figures, broken = damage.run(66, 7, SEED)
+    assert broken == []
+    assert figures["set_aside"] > 0
 
 
 def test_every_way_a_picture_gets_into_a_folder() -> None:
