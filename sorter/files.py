@@ -185,13 +185,15 @@ def place_for(path: Path, *, option: str = "", ours: Ours | None = None) -> Path
 
 def refuse_foreign(path: Path, ours: Ours, *, option: str = "") -> None:
     """Raise UsageError where `path` is a file that `ours` does not know. An empty one is free."""
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
+    if not path.is_file():
+        return
+    with path.open("rb") as stream:
         head = stream.read(_HEAD_BYTES)
-        if head and not ours(head):
-            raise UsageError(
-                f"{_by(option)}{escape(str(path))}: is there already, and sorter did not write it "
-                "so; name another file, or move that one away"
-            )
+    if head and not ours(head):
+        raise UsageError(
+            f"{_by(option)}{escape(str(path))}: is there already, and is no such file of sorter's; "
+            "name another, or move that one away"
+        )
 
 
 # Writing.

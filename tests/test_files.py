@@ -110,7 +110,7 @@ def test_a_foreign_file_is_never_replaced(tmp_path: Path) -> None:
     file = tmp_path / "out.csv"
     ours = begins(b"path,group")
     file.write_text("my;own;table\n")
-    with pytest.raises(UsageError, match=r"--csv .*sorter did not write it"):
+    with pytest.raises(UsageError, match=r"--csv .*is no such file of sorter"):
         place_for(file, option="--csv", ours=ours)
     file.write_text("")
     assert place_for(file, ours=ours) == file

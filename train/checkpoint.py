@@ -5,9 +5,7 @@ Owns the file form. A full disk while saving leaves the previous file as it was.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,30 +13,22 @@ from typing import Any
 import torch
 
 from sorter.errors import FolderError, ModelError
+from sorter.files import whole_file
+from sorter.text import first_line
 
 FORMAT = 1
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write beside, fsync, rename. Raises FolderError where the disk refuses."""
+    """Write whole or not at all. Raises FolderError where the disk refuses."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as stream:
+        with whole_file(path, advice="the previous one is kept; make room") as stream:
             torch.save({"format": FORMAT, **content}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
-        raise FolderError(f"{path}: not saved, the previous one is kept: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    except RuntimeError as error:  # torch reports a short write so
+        raise FolderError(
+            f"{path}: not saved, the previous one is kept: {first_line(error)}"
+        ) from error
 
 
 def load(path: Path) -> dict[str, Any]:

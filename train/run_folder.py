@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sorter.errors import FolderError, UsageError
+from sorter.files import whole_file, write_whole
 from train.machine import Machine
 
 
@@ -64,27 +63,10 @@ def finite(value: Any) -> Any:
 def write_json(file: Path, content: Any, *, sort_keys: bool = False) -> None:
     """Write `content`, made `finite`, beside, then rename. Raises FolderError."""
     text = json.dumps(finite(content), indent=2, ensure_ascii=False, sort_keys=sort_keys) + "\n"
-    _write_whole(file, lambda part: part.write_text(text, encoding="utf-8"))
+    write_whole(file, text)
 
 
 def write_arrays(file: Path, **arrays: Any) -> None:
     """Write an `.npz` beside, then rename. Raises FolderError."""
-
-    def write(part: Path) -> None:
-        with part.open("wb") as stream:
-            np.savez_compressed(stream, **arrays)
-
-    _write_whole(file, write)
-
-
-def _write_whole(file: Path, write: Callable[[Path], object]) -> None:
-    """Several processes of a run may write the same file: each its own part."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        part.replace(file)
-    except OSError as error:
-        raise FolderError(f"{file}: cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    with whole_file(file) as stream:
+        np.savez_compressed(stream, **arrays)

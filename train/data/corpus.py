@@ -23,8 +23,9 @@ from torch import Tensor
 
 from sorter.dataset import layout
 from sorter.domain import Taxonomy
-from sorter.errors import DataError, ImageError
-from sorter.text import escape
+from sorter.errors import DataError, FolderError, ImageError
+from sorter.files import whole_path
+from sorter.text import escape, first_line
 from sorter.vision import images
 from train.data.backdrops import Backdrops, pack
 from train.data.transfer import send
@@ -319,24 +320,22 @@ def _write_rows(
     file: Path, shape: tuple[int, ...], make: Callable[[int], NDArray[np.uint8]]
 ) -> None:
     """A uint8 array with the rows that `make` gives, written whole or not at all."""
-    part = file.with_suffix(f".{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        with part.open("r+b") as stream:
-            # Writing to a map of a file with holes on a full disk would kill the process.
-            os.posix_fallocate(stream.fileno(), 0, part.stat().st_size)
+        with whole_path(file, option="--cache", sync=False) as part:
+            array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+            with part.open("r+b") as stream:
+                # Writing to a map of a file with holes on a full disk would kill the process.
+                os.posix_fallocate(stream.fileno(), 0, part.stat().st_size)
 
-        def fill(row: int) -> None:
-            array[row] = make(row)
+            def fill(row: int) -> None:
+                array[row] = make(row)
 
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
-            list(pool.map(fill, range(shape[0])))
-        array.flush()
-        part.replace(file)
-    except OSError as error:
+            with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
+                list(pool.map(fill, range(shape[0])))
+            array.flush()
+    except (OSError, FolderError) as error:
         raise DataError(
-            f"{file.parent}: cannot keep decoded pictures: {error.strerror}; name another --cache"
+            f"{file.parent}: cannot keep decoded pictures ({first_line(error)}); "
+            "name another --cache"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)

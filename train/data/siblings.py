@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sorter.dataset.duplicates import find_links, groups_of, has_keypoints
+from sorter.errors import FolderError
+from sorter.files import write_whole
 from train.config import Config
 from train.data.corpus import TRAINED_ON, UNKNOWN, Corpus, Example
 from train.progress import Steps
@@ -91,11 +93,9 @@ def _grouped(corpus: Corpus, *, keypoints: bool, cache: Path, steps: Steps) -> C
             tick=steps.show,
         )
         numbers = groups_of(len(chosen), found.links)
-        with contextlib.suppress(OSError):  # Only a cache.
+        with contextlib.suppress(OSError, FolderError):  # Only a cache.
             file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(".part")
-            part.write_text(json.dumps(numbers), encoding="utf-8")
-            part.replace(file)
+            write_whole(file, json.dumps(numbers), sync=False)
     groups = {int(row): chosen[n].digest for row, n in zip(rows, numbers, strict=True)}
     examples: list[Example] = [
         replace(e, group=groups[i]) if i in groups else e for i, e in enumerate(corpus.examples)

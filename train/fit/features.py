@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -20,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sorter.errors import FolderError
+from sorter.files import whole_file
 from sorter.vision import engine
 from train.data.corpus import Corpus, Pixels
 from train.machine import Machine
@@ -143,13 +144,9 @@ def _read(file: Path) -> dict[str, NDArray[np.float32]]:
 
 def _write(file: Path, stored: dict[str, NDArray[np.float32]]) -> None:
     """A cache that cannot be written costs time, not the run."""
-    part = file.with_suffix(f".{os.getpid()}.part")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, FolderError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
+        with whole_file(file, sync=False) as stream:
             np.savez(
                 stream, digests=np.array(list(stored)), features=np.stack(list(stored.values()))
             )
-        part.replace(file)
-    with contextlib.suppress(OSError):
-        part.unlink(missing_ok=True)

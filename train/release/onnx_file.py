@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,13 +19,18 @@ import torch
 from numpy.typing import NDArray
 
 from sorter.domain import Taxonomy
-from sorter.errors import ExportError, FolderError, MissingExtraError
+from sorter.errors import ExportError, FolderError, MissingExtraError, UsageError
+from sorter.files import STDOUT, place_for, write_whole
 from sorter.taxonomy import taxonomy_to_dict
+from sorter.text import first_line
 from sorter.vision import engine, images
 from train.drawn.render import BUNDLED, draw
 from train.judge.calibrate import Calibration
 from train.networks import Network
 from train.release.ir import Released, quiet_stdout
+
+_NOTE = "unknown_threshold"
+"""A key of the metadata that only our files have."""
 
 MAX_DELTA = 0.01
 """The largest difference of a probability or unknown score from torch's, as for FP16.
@@ -52,7 +56,7 @@ def save_onnx(
 
     Raises MissingExtraError without the onnx packages, ExportError, FolderError.
     """
-    _make_folder(file)  # before the minute that the rest may take
+    file = _place(file)  # before the minute that the rest may take
     released = Released(network, len(taxonomy.categories), calibration).eval()
     model = _convert(released, network.size_px)
     notes = {
@@ -60,7 +64,7 @@ def save_onnx(
         "codes": json.dumps([item.code for item in taxonomy.categories]),
         "taxonomy": json.dumps(taxonomy_to_dict(taxonomy), ensure_ascii=False),
         "bin_thresholds": json.dumps(list(calibration.policy.bin_thresholds)),
-        "unknown_threshold": repr(calibration.policy.unknown_threshold),
+        _NOTE: repr(calibration.policy.unknown_threshold),
         "temperature": repr(calibration.temperature),
         "data_digest": data_digest,
     }
@@ -73,7 +77,7 @@ def save_onnx(
             f"ONNX and torch disagree: an output differs by {delta:.4f} (at most {MAX_DELTA}); "
             "not written"
         )
-    _write(file, content)
+    write_whole(file, content, option="--onnx")
     return delta
 
 
@@ -100,8 +104,9 @@ def _convert(released: Released, size_px: int) -> Any:
                 verbose=False,
             )
     except Exception as error:  # torch raises its own kinds, with pages of text
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ExportError(f"torch cannot write this network as ONNX: {first[:200]}") from error
+        raise ExportError(
+            f"torch cannot write this network as ONNX: {first_line(error)}"
+        ) from error
     finally:
         released.network.plain = False
     assert program is not None  # what dynamo=True gives
@@ -151,23 +156,15 @@ def _in_openvino(content: bytes) -> _Run:
     return run
 
 
-def _make_folder(file: Path) -> None:
+def _place(file: Path) -> Path:
+    """Where `file` goes. Raises UsageError for one that is not ours, FolderError."""
+    if file == STDOUT:
+        raise UsageError("--onnx -: a network is no text to print; name a file")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FolderError(f"{file}: not written: {error.strerror or error}") from error
-
-
-def _write(file: Path, content: bytes) -> None:
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(file)
-    except OSError as error:
-        raise FolderError(f"{file}: not written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    return place_for(file, option="--onnx", ours=lambda _: _NOTE.encode() in file.read_bytes())
 
 
 @contextlib.contextmanager

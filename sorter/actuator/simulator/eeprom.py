@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sorter.errors import FolderError
-from sorter.files import write_whole
+from sorter.files import refuse_foreign, refuse_picture_name, write_whole
 
 
 class Memory(Protocol):
@@ -54,6 +54,12 @@ class Kept:
         self._pair = None
 
 
+def _is_ours(head: bytes) -> bool:
+    """Also one that was cut short: a damaged memory is a lost one, no other file."""
+    mark = b'{"sid": '
+    return head.startswith(mark) or mark.startswith(head)
+
+
 class FileMemory:
     """EEPROM as a small file, replaced whole at each save: it survives the simulator too."""
 
@@ -62,6 +68,8 @@ class FileMemory:
             raise FolderError(f"EEPROM file {path}: no such folder; choose another --eeprom")
         if path.exists() and not path.is_file():
             raise FolderError(f"EEPROM file {path}: is no file; choose another --eeprom")
+        refuse_picture_name(path, option="--eeprom")
+        refuse_foreign(path, _is_ours, option="--eeprom")
         self._path = path
 
     def load(self) -> tuple[str, int] | None:

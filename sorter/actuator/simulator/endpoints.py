@@ -14,6 +14,7 @@ import tty
 from pathlib import Path
 
 from sorter.errors import FolderError, PortError
+from sorter.files import refuse_picture_name
 
 
 class PtySocket:
@@ -76,7 +77,8 @@ class PtySocket:
         self.unplug()
 
     def _point(self, link: Path, target: str) -> None:
-        if link.exists() and not link.is_symlink():
+        refuse_picture_name(link, option="--link")
+        if link.exists() and (not link.is_symlink() or link.is_file()):
             raise FolderError(
                 f"link {link}: something that is no link is there; choose another --link"
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from sorter.errors import FolderError
+from sorter.files import begins, refuse_foreign, refuse_picture_name
 
 
 class EventLog:
@@ -18,7 +19,9 @@ class EventLog:
         self._path = path
         self._file: IO[str] | None = None
         if path is not None:
+            refuse_picture_name(path, option="--log")
             try:
+                refuse_foreign(path, begins(b'{"t": '), option="--log")
                 self._file = path.open("a", encoding="utf-8")
             except OSError as error:
                 raise FolderError(f"log {path}: {error.strerror}; choose another --log") from error

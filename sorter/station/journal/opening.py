@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sorter.errors import JournalError
-from sorter.files import sync_folder
+from sorter.files import begins, refuse_foreign, refuse_picture_name, sync_folder
 from sorter.host.mounts import NETWORK, file_system
 from sorter.station.journal.journal import (
     MAX_N,
@@ -72,6 +72,7 @@ def open_journal(
     """
     refuse_folder(path)
     path = Path(os.path.realpath(path))  # As SQLite does: side files lie beside the real one.
+    _refuse_foreign(path)
     folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,6 +151,19 @@ def refuse_folder(path: Path) -> None:
     """Raise JournalError where `path` can only be a folder: nothing can lie beside it."""
     if not path.name or path.is_dir():
         raise JournalError(f"{path}: is a folder; name the journal's file with --journal")
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise UsageError for a file that never was a journal; a damaged journal is none of those.
+
+    It is known by what a database begins with, or, where that is damaged, by its name or by the
+    files that a station leaves beside it.
+    """
+    refuse_picture_name(path, option="--journal")
+    beside = (*(path.with_name(path.name + end) for end in SIDE_FILES), reserve_of(path))
+    named = path.suffix in (".sqlite", ".sqlite3", ".db")
+    if not named and not any(file.exists() for file in beside):
+        refuse_foreign(path, begins(b"SQLite format 3\0"), option="--journal")
 
 
 def _hold(path: Path) -> tuple[int, bool]:
@@ -239,10 +253,13 @@ def _connect(path: Path, *, is_new: bool) -> sqlite3.Connection:
 
 
 def _check(path: Path, db: sqlite3.Connection, *, is_new: bool) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+    if version == 0 and tables and not tables & {"items", "meta"}:
+        raise JournalError(f"{path}: is another program's database; name another with --journal")
     (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise JournalError(f"{path}: this file system cannot keep a write-ahead log; use another")
-    (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise JournalError(
             f"{path}: written by a newer sorter (version {version}); upgrade sorter or use another"
@@ -250,9 +267,8 @@ def _check(path: Path, db: sqlite3.Connection, *, is_new: bool) -> None:
     is_large = path.stat().st_size > CHECK_BYTES
     if not is_large:
         _quick_check(db, "1")
-    tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if version < 0 or (version == 0 and tables):
-        raise _DamagedError("the file is another program's database")
+        raise _DamagedError("the journal has lost its version")
     if version == 0 and not is_new:
         raise _DamagedError("the journal has lost its write-ahead log")
     if migrate(db) < VERSION:
