@@ -66,7 +66,7 @@ class Category:
 class Prediction:
     """What the model says of one picture.
 
-    `probabilities` holds one calibrated probability a class, in the model's class order, summing
+    `probabilities` holds one calibrated probability per class, in the model's class order, summing
     to 1. `unknown` is the out-of-distribution score in [0, 1]: higher is less like any class.
     `empty` in [0, 1] is how much it looks like the site's empty tray, 0 where no site taught one.
     """
@@ -242,7 +242,7 @@ class LinkStatus:
 class Policy:
     """How probabilities become a decision; thresholds belong to a released bundle.
 
-    `bin_thresholds` holds one score a bin in the taxonomy's bin order, each in [0, 1];
+    `bin_thresholds` holds one score per bin in the taxonomy's bin order, each in [0, 1];
     `unknown_threshold` is the out-of-distribution score above which a picture is `unsure`, and
     `empty_threshold` the score above which it is an empty tray; 1, above every score: never.
     """

@@ -160,7 +160,7 @@ def place_for(path: Path, *, option: str = "", ours: Ours | None = None) -> Path
 
     `option` is what the user named it by, "" where the caller says so itself. `ours` knows an
     earlier file of the same kind; anything else there is somebody's and stays. Raises UsageError
-    for a picture's name or a foreign file, FolderError for what is no file.
+    for a picture's name or a foreign file, FolderError for what is not a file.
     """
     by = f" with {option}" if option else ""
     refuse_picture_name(path, option=option)
@@ -345,9 +345,9 @@ def _part_of(path: Path) -> Path:
 
 
 def read_user_text(path: Path, *, limit: int = 1 << 24) -> str:
-    """The text of a file that a person or a spreadsheet wrote: a BOM is no part of it.
+    """The text of a file that a person or a spreadsheet wrote: a BOM is not part of it.
 
-    UTF-8 with or without a BOM, UTF-16 with one; bytes that are no UTF-8 come as surrogates, as in
+    UTF-8 with or without a BOM, UTF-16 with one; bytes that are not UTF-8 come as surrogates, as in
     file names. Raises OSError, or ValueError for more than `limit` bytes.
     """
     with path.open("rb") as stream:

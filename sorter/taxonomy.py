@@ -41,7 +41,7 @@ def read_taxonomy(path: Path) -> Taxonomy:
     """
     try:
         text = read_user_text(path, limit=MAX_BYTES)
-        text.encode("utf-8")  # a byte that is none came as a surrogate
+        text.encode("utf-8")  # a byte that is not UTF-8 came as a surrogate
     except OSError as error:
         raise TaxonomyError(
             f"{path}: cannot read the taxonomy: {error.strerror}; name a TOML file"

@@ -50,7 +50,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 def escape(text: str) -> str:
     """`text` as one printable line: `\\n`, `\\x1b`, `\\u202e`; a backslash is doubled.
 
-    A byte that is no UTF-8 (a surrogate, as `os.fsdecode` gives it) becomes `\\xNN`. `unescape`
+    A byte that is not UTF-8 (a surrogate, as `os.fsdecode` gives it) becomes `\\xNN`. `unescape`
     takes it back exactly.
     """
     if text.isprintable() and "\\" not in text:
@@ -97,7 +97,7 @@ def uncell(text: str) -> str:
 
 
 def csv_row(cells: Iterable[str]) -> str:
-    """One line of a CSV, with its newline. What is no number of ours goes through `cell` before."""
+    """One line of a CSV, with its newline. Text of others goes through `cell` before."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue()

@@ -25,7 +25,7 @@ from train.config import Config
 from train.networks import Network
 
 _THREADS_BESIDE_GPU = 4
-"""Of one operation on the CPU: the threads that make batches run theirs side by side already."""
+"""Threads of one operation on the CPU: the threads that make batches run side by side already."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -69,7 +69,7 @@ class Machine:
                 dist.broadcast(tensor, 0)
 
     def agree(self, wanted: bool) -> bool:
-        """True in all processes where it is in one: who left alone would leave the rest waiting."""
+        """True in all processes where it is true in one: they wait for each other, so all stop."""
         if self.world == 1:
             return wanted
         flag = torch.tensor(float(wanted), device=self.device)

@@ -1,4 +1,4 @@
-"""What a run says of its progress: a line an epoch, and one every half minute of anything long."""
+"""What a run says of its progress: a line per epoch, and one every half minute of anything long."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def refuse_other(out: Path, before: Mapping[str, Any], digest: str) -> None:
 
 
 def finite(value: Any) -> Any:
-    """JSON values that any program reads: a figure that is no number (NaN, ∞) becomes null."""
+    """JSON values that any program reads: a figure that is not a number (NaN, ∞) becomes null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

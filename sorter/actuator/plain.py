@@ -1,9 +1,9 @@
-"""`--protocol plain`: one byte a bin, for devices that answer nothing.
+"""`--protocol plain`: one byte per bin, for devices that answer nothing.
 
 Owns the one write. There is no reply, no retry and nothing to ask: DONE here means "sent", that the
 byte left this machine before the deadline. One that lies in the queue is dropped with the port, and
-where nobody can say (a pty) it is UNCERTAIN. Still at most one movement an item: a byte is written
-once or, when in doubt, never again.
+where that cannot be known (a pty) it is UNCERTAIN. Still at most one movement an item: a byte is
+written once or, when in doubt, never again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class PlainLink:
         self._thread: threading.Thread | None = None
 
     def start(self, sid: str, next_n: int, *, beat: Callable[[], None] = lambda: None) -> None:
-        """See Actuator; there is nobody to tell `sid` and `next_n`."""
+        """See Actuator; such a device takes no `sid` and no `next_n`."""
         del sid, next_n
         if self._thread is not None:
             raise UsageError("this link is already started")

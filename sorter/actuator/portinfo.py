@@ -17,7 +17,7 @@ def ports_here() -> list[str]:
 
 
 def holder(name: str) -> str:
-    """Who has `name` open, as 'program (pid)', as far as this user may see; else ''."""
+    """Who has `name` open, as 'program (pid)', as far as this user may see; otherwise ''."""
     try:
         wanted = Path(name).stat().st_rdev
     except OSError:

@@ -110,7 +110,7 @@ _CHECK: Final = re.compile(rb"\*[0-9A-F]{4}")
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """A line that is no message; `why` is one of length, bytes, check, word."""
+    """A line that is not a message; `why` is one of length, bytes, check, word."""
 
     why: str
 
@@ -150,7 +150,7 @@ def encode(message: Command | Reply) -> bytes:
 
 
 def parse_command(body: str) -> Command | None:
-    """What the host says in `body`, or None if that is nothing a host may say."""
+    """What the host says in `body`, or None if a host may not say it."""
     known = _COMMANDS.get(body.partition(" ")[0])
     if known is None:
         return None
@@ -160,7 +160,7 @@ def parse_command(body: str) -> Command | None:
 
 
 def parse_reply(body: str) -> Reply | None:
-    """What the device says in `body`, or None if that is nothing a device may say."""
+    """What the device says in `body`, or None if a device may not say it."""
     known = _REPLIES.get(body.partition(" ")[0])
     if known is None:
         return None

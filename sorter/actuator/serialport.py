@@ -57,7 +57,8 @@ class Port(Protocol):
         """How many bytes were taken, 0 to all; does not wait for the device to read."""
 
     def unsent(self) -> int | None:
-        """How many written bytes still lie in this machine's queue; None where nobody can say.
+        """How many written bytes still lie in this machine's queue; None where that cannot be
+        known.
 
         A pty is such a port: its other end is a program, and the kernel counts what that program
         has not read yet as gone.
@@ -196,7 +197,7 @@ class UrlPort:
 
 
 def _queued(fd: int) -> int | None:
-    """Bytes in a tty's output queue, or not yet acknowledged on a TCP connection; else None."""
+    """Bytes in a tty's output queue, or unacknowledged on a TCP connection; otherwise None."""
     try:
         (count,) = struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)))
     except OSError as error:

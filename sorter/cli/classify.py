@@ -1,4 +1,4 @@
-"""`sorter classify`: pictures in, one row a picture out.
+"""`sorter classify`: pictures in, one row per picture out.
 
 Parses, wires vision to report, and prints; decides nothing about pictures or rows.
 """

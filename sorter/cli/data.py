@@ -83,7 +83,7 @@ def check(
 
 
 def _write_groups(file: Path, report: Report) -> None:
-    """Paths are relative to the file's folder where they lie below it, else absolute."""
+    """Paths are relative to the file's folder where they lie below it, otherwise absolute."""
     import csv
     import os
 
@@ -91,7 +91,7 @@ def _write_groups(file: Path, report: Report) -> None:
     from sorter.text import cell
 
     home = file.parent.resolve()
-    # Paths keep the bytes that are no UTF-8: `read_groups` takes them back.
+    # Paths keep bytes that are not UTF-8: `read_groups` takes them back.
     with open_report(file, option="--groups-out", ours=begins(b"path,group")) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("path", "group"))

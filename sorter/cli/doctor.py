@@ -37,8 +37,8 @@ def doctor(
     """Look at model, processor, folder, port, clock, disk and unit; name the fix of each fault.
 
     What is not given comes from the installed service's settings, if there is one. The port is not
-    opened: that would reset an Arduino. Exit code 0 where nothing fails, else that of the first
-    failure: 3 model, 4 actuator, 5 environment.
+    opened: that would reset an Arduino. Exit code 0 where nothing fails, otherwise that of the
+    first failure: 3 model, 4 actuator, 5 environment.
 
     Example: sorter doctor --watch /srv/sorter/camera --serial /dev/serial/by-id/NAME
     """

@@ -38,7 +38,7 @@ def run(app: typer.Typer, name: str) -> int:
         # typer takes an EOFError for Ctrl-D at a prompt. There are no prompts: it is a bug.
         raise (error.__cause__ or error) from None
     except BrokenPipeError:
-        _close_stdout()  # The reader of our output went away (`| head`); nobody is left to tell.
+        _close_stdout()  # The reader of our output went away (`| head`), so nobody hears us.
         return 1
     except OSError as error:
         # A folder that may not be entered, a name too long, a disk that fails: where a path is
@@ -72,7 +72,7 @@ def _show_usage(error: Exception) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(message, err=True)
         return code
-    if message.endswith("is not readable"):  # typer looks at rights too, which are no usage
+    if message.endswith("is not readable"):  # a matter of rights, not of usage
         code = EnvironmentFault.exit_code
         message += "; change its permissions"
     command = context.command_path if context is not None else "sorter"

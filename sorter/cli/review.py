@@ -61,8 +61,8 @@ def review(
 
     Keys: 1 2 3 the likeliest classes, letters to find another and Enter to take it, Space to
     skip, Backspace to undo. DIR is never written to. What was answered is kept at once, so that
-    Ctrl-C loses nothing and the next start goes on. The address holds a secret: who has it may
-    label.
+    Ctrl-C loses nothing and the next start goes on. The address holds a secret: anyone who has it
+    may label.
 
     Exit code 1 where some pictures could not be shown.
 

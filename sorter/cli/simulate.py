@@ -20,7 +20,7 @@ def simulate(
         typer.Option(help="Listen on this TCP port instead; 0 picks one.", min=0, max=65535),
     ] = None,
     log: Annotated[
-        Path | None, typer.Option(help="Append one JSON line an event to this file.")
+        Path | None, typer.Option(help="Append one JSON line per event to this file.")
     ] = None,
     move_ms: Annotated[int, typer.Option(min=1, help="How long one movement takes.")] = 300,
     eeprom: Annotated[

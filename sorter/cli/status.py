@@ -29,7 +29,7 @@ def status(
         Literal["en", "zh"], typer.Option("--lang", help="Language of item and bin names.")
     ] = "en",
     as_json: Annotated[
-        bool, typer.Option("--json", help="A JSON object on stdout; with --follow one a second.")
+        bool, typer.Option("--json", help="A JSON object on stdout; with --follow one each second.")
     ] = False,
 ) -> None:
     """Show what the station did: items by bin and state, the last ones, link, restarts.
@@ -81,7 +81,7 @@ def export(
 
 
 def _cell(value: Any) -> str:
-    """Numbers as they are: a minus sign in front of one is no formula."""
+    """Numbers as they are: a minus sign in front of one does not make a formula."""
     from sorter.text import cell
 
     return cell(value) if isinstance(value, str) else "" if value is None else str(value)

@@ -84,7 +84,7 @@ def watch(
         Path | None, _opt("--archive", help="Move processed pictures to DIR/<date>/<bin>/.")
     ] = None,
     protocol: Annotated[
-        Protocol, _opt("--protocol", help="WS1, or one byte a bin without reply.")
+        Protocol, _opt("--protocol", help="WS1, or one byte per bin without reply.")
     ] = Protocol.WS1,
     plain_bytes: Annotated[
         str, _opt("--plain-bytes", help="The bytes of bins 1, 2, … for --protocol plain.")
@@ -134,14 +134,14 @@ def watch(
     lang: Annotated[
         Language, _opt("--lang", help="Language of class and bin names.")
     ] = Language.EN,
-    as_json: Annotated[bool, _opt("--json", help="A JSON line a record on stdout.")] = False,
+    as_json: Annotated[bool, _opt("--json", help="A JSON line per record on stdout.")] = False,
 ) -> None:
     """Classify pictures as they arrive in DIR and command the device: the station.
 
     Every picture gets exactly one terminal record in the journal, and at most one movement. A
     missing device, folder or disk is waited for. SIGTERM and Ctrl-C finish the movement under way;
-    SIGHUP takes new weights. A terminal gets a live screen, a pipe a line a record. Every option
-    also comes from SORTER_<OPTION>.
+    SIGHUP takes new weights. A terminal gets a live screen, a pipe one line per record. Every
+    option also comes from SORTER_<OPTION>.
 
     Example: sorter watch /srv/sorter/camera --serial /dev/serial/by-id/NAME
     """
@@ -202,7 +202,7 @@ def watch(
         sinks.append(Archive(archive, meter=meter))
     with contextlib.ExitStack() as stack:
         stack.enter_context(asked.listening())
-        # First in, last out: a terminal that takes nothing holds up nobody else's end.
+        # First in, last out: a terminal that takes nothing delays no other part's end.
         show = shown(lang=lang.value, as_json=as_json, status=asked.seen)
         sinks.insert(0, stack.enter_context(show))
         for attempt in range(1, BROKEN_JOURNALS + 1):

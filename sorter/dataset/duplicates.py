@@ -43,8 +43,9 @@ HASH_BITS_APART = 14
 
 SMALL_SIDE_PX = 24
 PIXELS_APART = 0.08
-"""Of two classes a pair's mean difference, in spreads of brightness: thin things on white have
-equal hashes and 0.16 or more (493 pairs measured), one picture saved again 0.05 or less."""
+"""Mean difference of a pair of two classes, in units of the brightness's spread: thin things on
+white have equal hashes and 0.16 or more (493 pairs measured), one picture saved again 0.05 or
+less."""
 
 
 class Kind(StrEnum):

@@ -69,7 +69,7 @@ def read_labelled(root: Path, taxonomy: Taxonomy) -> list[Sample]:
     """Samples of `root/{train,val,test}/<class>/` or `root/<class>/`, split by split in path order.
 
     A class folder is named by code, English or Chinese name; a split as `SPLITS` says. Raises
-    DataError, naming the folder, for a folder that is no class, for a class that is held out and
+    DataError, naming the folder, for a folder that is not a class, for a class that is held out and
     missing in train, and where nothing is found.
     """
     _need_folder(root)

@@ -50,7 +50,7 @@ class Tally:
 
     @property
     def honest(self) -> bool:
-        """One record a picture, and one movement for each DONE, none twice.
+        """One record per picture, and one movement for each DONE, none twice.
 
         Where it was cut short, the last pictures may have no record yet.
         """
@@ -162,6 +162,6 @@ def _moves(log: Path) -> list[int]:
 
 
 def _unsure(taxonomy: Taxonomy) -> str:
-    """The residual bin where the model has one, else nowhere."""
+    """The residual bin where the model has one, otherwise nowhere."""
     usual = Settings().unsure
     return usual if usual in (b.key for b in taxonomy.bins) else HOLD

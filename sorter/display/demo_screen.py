@@ -1,4 +1,4 @@
-"""What the demo shows: one live screen on a terminal, one line a record elsewhere.
+"""What the demo shows: one live screen on a terminal, one line per record elsewhere.
 
 Owns words and colours. Runs nothing.
 """
@@ -53,7 +53,7 @@ def open_screen(console: Console, taxonomy: Taxonomy, *, total: int, chinese: bo
 
 
 class Lines:
-    """One line a record."""
+    """One line per record."""
 
     def __init__(self, console: Console, *, chinese: bool) -> None:
         self._console, self._chinese = console, chinese

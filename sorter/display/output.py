@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def shown(
     *, lang: str, as_json: bool, status: Callable[[], StationStatus | None]
 ) -> Iterator[Sink]:
-    """The sink that shows records: a live screen on a terminal, else a line each on stdout."""
+    """The sink that shows records: a live screen on a terminal, otherwise a line each on stdout."""
     if as_json or not _has_screen():
         yield Console(sys.stdout, lang=lang, as_json=as_json)
         return

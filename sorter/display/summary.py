@@ -53,7 +53,7 @@ class Summary:
             self._unsure[outcome.decision.bin.key] += 1
 
     def table(self) -> str:
-        """Lines for the terminal: a row a bin, then the totals."""
+        """Lines for the terminal: a row per bin, then the totals."""
         names = [named(b, self._lang) for b in self._taxonomy.bins]
         width = max(map(columns, [*names, "bin"]))
         lines = [f"{pad('bin', width)}  sorted  unsure"]

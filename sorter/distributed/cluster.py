@@ -182,14 +182,14 @@ def _cluster(ray: Any, jobs: int | None) -> Generator[None, None, None]:
 
 
 def _knock(named: str) -> None:
-    """Raise OSError if nobody answers at HOST:PORT; Ray itself would ask for minutes."""
+    """Raise OSError if nothing answers at HOST:PORT; Ray itself would try for minutes."""
     host, colon, port = named.rpartition("://")[2].rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 
 def _listing(items: Iterable[Path | T], kept: Any) -> tuple[int, Any, list[urls.Source]]:
-    """Paths as a table; what is no path goes to the file `kept`, with its place; the sources.
+    """Paths as a table; what is not a path goes to the file `kept`, with its place; the sources.
 
     A table of bytes, because a million Path objects would be ten times as large.
     """

@@ -48,5 +48,5 @@ def fail(check: str, says: str, fix: str, *, exit_code: int = ENVIRONMENT) -> Fi
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """0 where nothing failed, else the code of the first failure in the order of the checks."""
+    """0 where nothing failed, otherwise the code of the first check that did."""
     return next((f.exit_code for f in findings if f.level is Level.FAIL), 0)

@@ -99,9 +99,9 @@ def check_overlooked(folder: Path, *, recursive: bool) -> Finding | None:
 
 
 def check_service_sees(folder: Path, *, unit_dir: Path) -> Finding | None:
-    """Whether the hardened unit, which is nobody in particular, may read the folder.
+    """Whether the hardened unit, whose user owns nothing, may read the folder.
 
-    None where no unit is installed: nobody else than this user has to read it then.
+    None where no unit is installed: then only this user has to read it.
     """
     if not any(unit_dir.glob("sorter-watch*.service")):
         return None

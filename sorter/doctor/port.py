@@ -1,4 +1,4 @@
-"""The serial port and those who meddle with it.
+"""The serial port, and programs that open ports unasked.
 
 Says what can be said of a port without opening it: opening one resets an Arduino.
 """

@@ -69,7 +69,8 @@ def read_row(line: str) -> tuple[str, bool] | None:
 
 
 def read_outcome(line: str, taxonomy: Taxonomy) -> Outcome | None:
-    """The outcome of a finished row; None for a class that is none of the taxonomy's, or no row.
+    """The outcome of a finished row; None for a class that the taxonomy does not have, or for a
+    line that is not a row.
 
     The reason and what came second are not in the columns, or not exactly; they come back empty.
     """

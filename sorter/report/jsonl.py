@@ -1,4 +1,4 @@
-"""Outcomes as JSON lines: one object a picture, numbers as numbers, names as they are."""
+"""Outcomes as JSON lines: one object per picture, numbers as numbers, names as they are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def open_jsonl(path: Path, *, resume: bool = False) -> RowWriter:
 def to_line(outcome: Outcome, *, lang: str = "en") -> str:
     """One object with its newline; the CSV's columns, and `reason`, `unknown`, `bin_number`.
 
-    A name that is no UTF-8 keeps its bytes as the escapes `\\udc80` to `\\udcff`, which Python
+    A name that is not UTF-8 keeps its bytes as the escapes `\\udc80` to `\\udcff`, which Python
     reads back (`os.fsencode`).
     """
     path = os.fspath(outcome.path)

@@ -18,7 +18,7 @@ from sorter.files import STDOUT, part_name, place_for, sync_folder
 from sorter.text import named
 
 GROUP = 8192
-"""Rows a row group."""
+"""Rows in each row group."""
 
 
 class ParquetFile:
@@ -110,7 +110,7 @@ class ParquetFile:
 
 
 def to_row(outcome: Outcome, *, lang: str = "en") -> dict[str, Any]:
-    """One row as Parquet takes it; empty cells are null. Bytes that are no UTF-8 become U+FFFD."""
+    """One row as Parquet takes it; empty cells are null. Bytes that are not UTF-8 become U+FFFD."""
     row: dict[str, Any] = {
         "path": os.fsencode(outcome.path).decode("utf-8", "replace"),
         "status": outcome.status.value,

@@ -26,7 +26,7 @@ from sorter.files import STDOUT, part_name, place_for, sync_folder
 from sorter.text import escape
 
 ReadRow = Callable[[str], tuple[str, bool] | None]
-"""A line → (path, whether it is finished), or None for a line that is no whole row."""
+"""A line → (path, whether it is finished), or None for a line that is not a whole row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What was said of which picture, one JSON line an answer, kept in DATA.
+"""What was said of which picture, one JSON line per answer, kept in DATA.
 
 Owns the file `.review.jsonl` and the lock on it. It is how a restart goes on where one was and
 how an answer is taken back; training does not read it.
@@ -97,7 +97,7 @@ class Log:
 
 
 def _parse(line: bytes) -> Answer | None:
-    """A line that is no answer is passed over: the pictures themselves are the truth."""
+    """A line that is not an answer is passed over: the pictures themselves are the truth."""
     try:
         row: Any = json.loads(line)
         fields = {name: row[name] for name in Answer.__dataclass_fields__}

@@ -39,7 +39,7 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # The address holds the token: it is told to nobody.
+    # The address holds the token, so it is never passed on as a referrer.
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -99,7 +99,7 @@ class ReviewServer(ThreadingHTTPServer):
         Thread(target=self.shutdown, daemon=True).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """A browser that goes away in mid-answer is no error; anything else is a bug to log."""
+        """A browser that goes away in mid-answer is not an error; anything else is a bug to log."""
         error = sys.exc_info()[1]
         if not isinstance(error, (ConnectionError, TimeoutError)):
             log.exception("a request failed")

@@ -79,7 +79,7 @@ class Shelf:
     def take_back(self, path: Path, digest: str) -> bytes | None:
         """Remove a picture that was put; its content. None if it is gone or another by now.
 
-        A path that leads out of DATA, as a damaged log may name, is none that was put.
+        A path that leads out of DATA, as a damaged log may name, was never put there.
         """
         if ".." in path.parts or not path.resolve().is_relative_to(self.root.resolve()):
             return None

@@ -53,7 +53,7 @@ class Intake(Protocol):
         """Settled pictures as they come; None at every pause, so that the loop stays alive."""
 
     def later(self, picture: Picture, why: str) -> None:
-        """`picture` is none as it stands: give it again when it changes, or for good."""
+        """`picture` is not a whole picture: give it again when it changes, or for good."""
 
 
 class Model(Protocol):

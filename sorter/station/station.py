@@ -159,7 +159,8 @@ class Station:
                 break
             if not self._burst:
                 self._swap()
-            # A group under way has its number; a larger one that moved first would void it.
+            # A burst under way has its number. The device would refuse that one after a larger
+            # number.
             parts.intake.hold_backlog = bool(self._burst)
             self._dispatcher.resolve()
             self._prune(idle=picture is None)

@@ -1,6 +1,6 @@
 """Many files become Outcomes: in order, as they come, in bounded memory, at the machine's speed.
 
-Who decodes the last of a few pictures also asks the network about them: decoding and inference both
+The worker that decodes the last of a few pictures also asks the network about them: both steps
 release the GIL, so the workers keep every core busy, and no picture's pixels wait in a queue. The
 threads and the order are `in_order`'s. Must not list folders (`images.find`) or write rows
 (`report`).
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """A picture that is no file: `pixels` (height, width, 3) RGB, and what stands as its path."""
+    """A picture that is not a file: `pixels` (height, width, 3) RGB; `path` stands in rows."""
 
     path: Path
     pixels: NDArray[np.uint8]
@@ -63,7 +63,7 @@ def classify(
 
     `policy` defaults to the bundle's. `jobs` is the number of worker threads, and of cores the
     network takes; by default every core this process may use, with WORKERS_A_CORE threads each.
-    With `thumbnails`, every picture's Outcome carries one. A file that is no whole picture is an
+    With `thumbnails`, every picture's Outcome carries one. A file that is not a whole picture is an
     Outcome with status ERROR. `items` is read as needed, a bounded number ahead. Raises
     BundleError or ModelError for an unusable model.
     """

@@ -35,7 +35,7 @@ ROUNDS = 8
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Seconds a picture alone on one core, pictures a second together, and the share reached."""
+    """Seconds per picture alone on one core, pictures per second together, and their share."""
 
     pictures: int
     cores: int
@@ -69,7 +69,7 @@ def measure(
         """Pictures done, and seconds to the first of them."""
         begun, first_s, count = time.perf_counter(), 0.0, 0
         for outcome in run(part, classifier, bundle, policy=bundle.policy, workers=workers):
-            # A file that cannot be opened costs next to nothing, and is no picture done.
+            # A file that cannot be opened costs next to nothing, and does not count as a picture.
             count += outcome.decision is not None
             first_s = first_s or time.perf_counter() - begun
         return count, first_s

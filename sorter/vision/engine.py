@@ -127,7 +127,7 @@ def compile_network(
 
 
 def _reshaped(model: Any, parts: tuple[bytes, bytes], batch: int) -> Any:
-    """`model` with `batch` pictures a request, or as it was where its graph does not allow it."""
+    """`model` with `batch` pictures per request, or as it was where its graph does not allow it."""
     try:
         model.reshape([batch, *list(model.inputs[0].shape)[1:]])
         if model.outputs[0].shape[0] == batch:
@@ -151,7 +151,7 @@ def _import() -> Any:
 
 
 def _read(entry: Path) -> bytes | None:
-    """The blob in a cache file whose own checksum holds, else None."""
+    """The blob in a cache file whose own checksum holds, otherwise None."""
     try:
         content = entry.read_bytes()
     except OSError:

@@ -1,7 +1,8 @@
 """Find pictures, open one, return it upright at the model's size; nothing else opens a picture.
 
 Every decoder's error becomes ImageError here. Half a picture is an error, never a guess: no
-decoder is allowed to fill in what is missing. The messages do not name the file; who asks knows it.
+decoder is allowed to fill in what is missing. The messages do not name the file; the caller knows
+it.
 
 Rules: the first frame of an animation; transparency over white; colour profiles are ignored; names
 that start with a dot, and links to folders, are skipped by `find`.

@@ -113,7 +113,7 @@ def _check_webp(data: bytes) -> None:
 
 
 def _check_gif(data: bytes) -> None:
-    """Walk the blocks: a hole or a cut breaks their chain. A missing trailer alone is no fault."""
+    """Walk the blocks: a hole or a cut breaks their chain. A missing trailer alone is fine."""
     position = 13 + _palette_bytes(data[10:11])
     while position < len(data) and data[position] != 0x3B:
         if data[position] == 0x2C:

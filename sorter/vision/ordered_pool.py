@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class _Group(Generic[S, P, R]):
-    """A few sources, of which any worker takes the next; who prepared the last one finishes all."""
+    """A few sources. Any worker takes the next; the one that prepares the last finishes all."""
 
     def __init__(
         self,
@@ -75,7 +75,8 @@ def in_order(
     workers: int,
     together: int,
 ) -> Generator[R | T, None, None]:
-    """One result for each source of `items`, in their order; what is none waits for its place.
+    """One result for each source of `items`, in their order; anything that is not a source passes
+    through in its place.
 
     Each source is prepared by itself and `together` of them are finished at once, by `workers`
     threads. `items` is read as needed, at most a window ahead. What it raises comes out after the
@@ -128,7 +129,7 @@ def in_order(
                 yield from oldest()
         if gathered:
             begin()
-        # Nothing more comes: who is free helps with what is begun, instead of looking on.
+        # Nothing more comes: a free worker helps with what has begun.
         for _, group in waiting:
             for _ in range(min(together, workers) - 1):
                 if not group.results.done():

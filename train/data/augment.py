@@ -185,7 +185,7 @@ def _paste(
 ) -> tuple[Tensor, NDArray[np.bool_]]:
     """Some items cut out, made smaller and laid elsewhere; which pictures those are.
 
-    Cut along their backdrop, where they have one, else as a round patch. They are laid on a
+    Cut along their backdrop, where they have one, otherwise as a round patch. They are laid on a
     picture of no class or on a drawn surface.
     """
     count, side = chance.count, batch.shape[-1]

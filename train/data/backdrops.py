@@ -40,7 +40,7 @@ class Backdrops:
 
 
 def pack(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mask of a picture (side, side, 3), eight pixels a byte; all 0 where there is none."""
+    """The mask of a picture (side, side, 3), eight pixels to a byte; all 0 where there is none."""
     mask = find(picture)
     return np.packbits(np.zeros(picture.shape[:2], np.uint8) if mask is None else mask)
 

@@ -104,7 +104,7 @@ def _grouped(corpus: Corpus, *, keypoints: bool, cache: Path, steps: Steps) -> C
 
 
 def _read(file: Path, count: int) -> list[int] | None:
-    """The kept group numbers, or None where they are no such list."""
+    """The kept group numbers, or None where the file does not hold such a list."""
     try:
         numbers = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -64,7 +64,7 @@ def mix_in(head: nn.Linear, fresh: nn.Linear, features: Tensor, share: float) ->
     classes = fresh.out_features
     x = features.flatten(0, 1).float()
     with torch.no_grad():
-        # Features lie on the CPU, wherever the network is.
+        # Features stay in the CPU's memory, wherever the network is.
         spreads = []
         for layer in (head, fresh):
             scores = F.linear(x, layer.weight.cpu(), layer.bias.cpu())[:, :classes]

@@ -45,7 +45,7 @@ from train.progress import Ticker, epoch_line
 
 _EVAL_BATCH = {"cpu": 64, "cuda": 256}
 _GLANCE = 400
-"""Pictures, about, that show how a training goes whose last weights are taken anyway."""
+"""About how many pictures show how a training goes when its last weights are taken anyway."""
 
 
 @dataclass
@@ -90,8 +90,8 @@ def fit(
     """Train `network` in place and leave it with the weights to release; the history comes back.
 
     Writes `last.pt` and `best.pt` into the job's folder. Raises KeyboardInterrupt after saving
-    when `stop` is set, and ModelError, saving nothing, when the loss or a weight is no number: what
-    was saved before stays.
+    when `stop` is set, and ModelError, saving nothing, when the loss or a weight is not a number:
+    what was saved before stays.
     """
     network.freeze_norm = config.freeze_norm
     network.to(machine.device)
@@ -164,7 +164,7 @@ def fit(
 def _refuse_divergence(
     loss: float, state: _State, config: Config, weights: Weights | None = None
 ) -> None:
-    """Raise ModelError where the loss, or one of `weights`, is no number."""
+    """Raise ModelError where the loss, or one of `weights`, is not a number."""
     if math.isfinite(loss) and all(w.isfinite().all() for w in (weights or {}).values()):
         return
     what = "a weight is no number" if math.isfinite(loss) else f"the loss is {loss}"
@@ -253,7 +253,7 @@ def _candidate(
 def _judge(
     network: Network, candidate: Weights, job: Job, machine: Machine, *, whole: bool
 ) -> dict[str, float]:
-    """Validation accuracy of the candidate; the network keeps its own weights.
+    """Validation accuracy of the candidate; `network` itself is not changed.
 
     Where nothing is chosen by it, pictures spread over all of them do.
     """

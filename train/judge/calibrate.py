@@ -27,7 +27,7 @@ MAX_OFFSET = 1.0
 """A picture's temperature is at most e times the usual one, and at least an e-th of it."""
 _SMALL_SITE = 20
 _DOUBT = 3.0
-"""Pictures, about, that a slope has to convince before it is believed: few give none."""
+"""About how many pictures it takes to trust a slope; with few there is none."""
 
 
 @dataclass(frozen=True, slots=True)

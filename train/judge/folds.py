@@ -1,4 +1,4 @@
-"""Who is held out when: photograph groups and sources into folds, and the run over them.
+"""Photograph groups and sources divided into folds, and the run over the folds.
 
 Owns the assignment. A group never lies in two folds; nothing held out is ever trained on.
 """

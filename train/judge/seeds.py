@@ -4,7 +4,7 @@
     python -m train.judge.seeds run-0 run-1 run-2 --data DIR
 
 Reads each run's `metrics.json` and `oof.npz`. A picture that every run puts into the same wrong
-class is no chance of one training: it looks like that class, or is labelled as it does not look.
+class was no accident of one training: it looks like that class, or is labelled as it does not look.
 The surest of them are named, by their files under `--data`. The class is the likeliest of all, by
 torch; the metrics count the likeliest of the bin that was chosen.
 """

@@ -70,7 +70,8 @@ class Memory(nn.Module):
         known, strange = self.values[:, :classes], self.values[:, classes:]
         mass = torch.cat([known.sum().expand(classes), strange.sum()[None]])
         found = near @ (self.values / mass.clamp_min(1e-6))
-        # Not added: runtimes take away an addition of so little, and log(0) times 0 is no number.
+        # Not added: runtimes take away an addition of so little, and log(0) times 0 is not a
+        # number.
         evidence = torch.log(found.clamp_min(_FLOOR))
         any_class = torch.log(found[:, :classes].sum(1, keepdim=True).clamp_min(_FLOOR))
         own = scores[:, classes:] if scores.shape[1] > classes else torch.zeros_like(any_class)
@@ -119,7 +120,7 @@ def remember(
 
     `labels` (N,) holds `UNKNOWN` for pictures of no class; `weight` (N,) is how much each counts,
     softened by `memory_balance`. With `like`, keys are made in its space. Raises ModelError for
-    features that are no numbers.
+    features that are not numbers.
     """
     if not torch.isfinite(features).all():
         raise ModelError(

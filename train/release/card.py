@@ -61,7 +61,8 @@ def make_card(
 ) -> dict[str, Any]:
     """card.json without the conversion's figures; `origin` names the start weights.
 
-    What the memory is like is said beside the recipe: one of the start weights keeps its own.
+    The memory's settings stand beside the recipe, since one that came with the start weights keeps
+    its own.
     """
     recipe = {**to_dict(config), "init": origin, "teacher": Path(config.teacher).name}
     versions = {}

@@ -69,7 +69,7 @@ class Raw(nn.Module):
 
 
 def convert(released: Released | Raw) -> Any:
-    """An `openvino.Model` of one picture a request. Raises ExportError."""
+    """An `openvino.Model` of one picture per request. Raises ExportError."""
     from openvino.tools import ovc
 
     side = released.network.size_px

@@ -68,7 +68,7 @@ class PtySocket:
         return b""
 
     def write(self, data: bytes) -> None:
-        """Say `data`; what does not fit because nobody reads is lost, as on a wire."""
+        """Say `data`; what does not fit because the host does not read is lost, as on a wire."""
         with contextlib.suppress(OSError):
             os.write(self._master, data)
 

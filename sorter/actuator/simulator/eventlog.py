@@ -13,7 +13,7 @@ from sorter.files import begins, refuse_foreign, refuse_picture_name
 
 
 class EventLog:
-    """One JSON line an event, flushed at once; `move` is written when the movement starts."""
+    """One JSON line per event, flushed at once; `move` is written when the movement starts."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path

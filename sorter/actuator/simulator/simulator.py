@@ -148,7 +148,7 @@ class Simulator:
             self._reset_at,
             self._plug_at,
         )
-        # Nothing announces that a host opens a pty: look often while nobody is there.
+        # Nothing announces that a host opens a pty: look often while none has.
         return max(0.0, min(at - now, 0.25 if is_open else 0.01))
 
     def _take_in(self, data: bytes, now: float) -> None:

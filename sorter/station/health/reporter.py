@@ -92,7 +92,7 @@ class Reporter:
             self._write_metrics()
 
     def end(self) -> None:
-        """The station stops: nobody is to take the live file for a running one's."""
+        """The station stops, and its live file must not look like a running one's."""
         self._write_metrics()
         if self._live is not None:
             with contextlib.suppress(OSError):
@@ -146,7 +146,7 @@ class Reporter:
         text = json.dumps(
             {**asdict(seen), "problems": seen.problems(), "pid": os.getpid(), "at": self._wall()}
         )
-        # Not synced: after a power cut nobody runs, and the reader checks the process first.
+        # Not synced: after a power cut no station runs, and the reader checks the process first.
         with contextlib.suppress(FolderError):
             write_whole(self._live, text, sync=False)
 

@@ -127,7 +127,7 @@ class Watchdog:
             )
 
     def earned(self, now: float | None = None) -> bool:
-        """True where somebody is registered and nobody is late."""
+        """True where at least one thread is registered and none is late."""
         with self._lock:
             somebody = any(limit_s < math.inf for limit_s in self._limits_s.values())
         return somebody and not self.late(now)

@@ -84,7 +84,7 @@ class FolderEvents:
         return (self.trusted and not self._inotify.alive) or self._missed > MISSED_LIMIT
 
     def deafen(self, why: str) -> None:
-        """End the threads; `mode` says why nobody listens."""
+        """End the threads; `mode` then says why there are no events."""
         self._inotify.stop()
         self.mode = why
 

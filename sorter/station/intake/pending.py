@@ -1,4 +1,4 @@
-"""Files of the folder that are not yet pictures in hand: which one is quiet enough to be read.
+"""Files of the folder that are still to be read, and which of them lies still for long enough.
 
 Owns the bounded table of waiting names. Reads no file, lists no folder, knows the time only as
 an argument (seconds of a monotonic clock).
@@ -47,7 +47,7 @@ class Pending:
     """The table. All times are seconds on the caller's monotonic clock.
 
     A file is read after `settle_s` without a change where its writer closed it, `open_settle_s`
-    where no close was heard of. One that is no picture then gets `reject_after_s` without a change
+    where no close was heard of. One that is not a picture has `reject_after_s` without a change
     to become one, three times as long where it was never closed: writers pause.
     """
 
@@ -94,12 +94,12 @@ class Pending:
         return True
 
     def put_back(self, entry: Entry, why: str) -> None:
-        """What `entry` holds is no picture as it stands: it waits until it changes, or for good."""
+        """What `entry` names is not a whole picture: it waits until it changes, or for good."""
         entry.broken = why
         self.note(entry)
 
     def took(self, seconds: float) -> None:
-        """Hear how long the last one was in hand."""
+        """Take note of how long the last picture took."""
         self._took_s = max(seconds, FORGET * self._took_s)
 
     def drop(self, name: str) -> None:

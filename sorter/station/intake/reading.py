@@ -65,7 +65,7 @@ def look(path: Path) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        if error.errno == errno.ELOOP:  # Links in a circle are no file.
+        if error.errno == errno.ELOOP:  # Links in a circle lead to no file.
             return None
         raise
     return status if stat.S_ISREG(status.st_mode) else None
@@ -102,7 +102,7 @@ def listing(
 
 
 def read_whole(path: Path, *, max_bytes: int = MAX_BYTES) -> Whole | None:
-    """Read `path` twice; None where it changed meanwhile, vanished, or is no regular file.
+    """Read `path` twice; None where it changed meanwhile, vanished, or is not a regular file.
 
     Two readings, because a coarse mtime (FAT, some servers) hides a change within its grain.
     Raises OSError where it cannot be read, OverflowError where it is longer than `max_bytes`.

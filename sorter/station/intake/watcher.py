@@ -52,7 +52,7 @@ BLIND_OPEN_SETTLE_S = 10.0
 """Likewise where events work and its writer was never seen to close it."""
 
 REJECT_AFTER_S = 20.0
-"""A closed file that is no picture and does not change for so long stays none."""
+"""A closed file that is not a picture and does not change for so long will not become one."""
 
 LOOK_S = 1.0
 """Between two looks at whether the folder is still the same one and the events still come."""
@@ -177,7 +177,7 @@ class Watcher:
             yield None
 
     def later(self, picture: Picture, why: str) -> None:
-        """Say that `picture`, just given, is none as it stands: look again when it changes.
+        """Say that `picture`, just given, is not a whole picture: look again when it changes.
 
         It is given once more, as final, where it does not change for long enough.
         """
@@ -305,7 +305,7 @@ class Watcher:
                 identity=identity,
                 since=now,
                 arrived=arrived,
-                # A second name of a whole file: nobody will ever close it.
+                # A second name of a whole file: no writer will ever close it.
                 closed=hinted or status.st_nlink > 1,
                 backlog=self._backlog.has(name, identity),
                 hinted=hinted,

@@ -332,7 +332,7 @@ class Journal:
             raise self._damaged(f"no such open row: {sql.split(' WHERE ')[-1]} {values}")
 
     def _check_place(self) -> None:
-        """SQLite goes on writing into a file that was removed, and nobody would ever read it."""
+        """SQLite goes on writing into a file that was removed and can never be read."""
         try:
             now = self.path.stat()
         except FileNotFoundError as error:

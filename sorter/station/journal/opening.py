@@ -57,7 +57,7 @@ SELECT n FROM items WHERE state IN ('ARRIVED', 'DECIDED', 'SENT') AND (
 
 
 class _DamagedError(Exception):
-    """This file is no journal any more."""
+    """This file is not a journal any more."""
 
 
 def open_journal(

@@ -107,7 +107,7 @@ def migrate(db: sqlite3.Connection, sid: Callable[[], str] = new_sid) -> int:
 
 
 def stored(path: Path) -> str | bytes:
-    """A path as SQLite can hold it: text, or the raw bytes of a name that is no UTF-8."""
+    """A path as SQLite can hold it: text, or the raw bytes of a name that is not UTF-8."""
     text = str(path)
     try:
         text.encode("utf-8")

@@ -23,7 +23,7 @@ class Console:
         )
 
     def __call__(self, record: Record) -> None:
-        """Print one record; a reader that stopped or went away is no reason to stop a station."""
+        """Print one record; a reader that stopped or went away must not stop a station."""
         self._out.write((self._as_json(record) if self._json else self._as_text(record)) + "\n")
 
     def _as_text(self, record: Record) -> str:
