@@ -20,7 +20,7 @@ from sorter.vision.model import Model, open_model
 __all__ = ["Decision", "Outcome", "classify", "load"]
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
-"""A file, a folder of files, or (height, width, 3) RGB pixels, upright."""
+"""A file, a folder of files, or upright pixels: (height, width) grey, RGB or RGBA."""
 
 
 def load(model: str | os.PathLike[str] | None = None, *, precision: str = "int8") -> Model:
@@ -57,7 +57,7 @@ def classify(
     given: Iterable[Picture]
     if isinstance(pictures, str | os.PathLike):
         given = [pictures]
-    elif isinstance(pictures, np.ndarray) and pictures.ndim == 3:
+    elif isinstance(pictures, np.ndarray) and pictures.ndim in (2, 3):
         given = [pictures]  # one picture, not its rows
     else:
         given = pictures

@@ -1,22 +1,31 @@
-"""Which way up a picture is: the EXIF orientation, read by itself, and the eight turns.
+"""Which way up a picture is: the orientation that its file notes, and the eight turns.
 
-Reads one tag and nothing else of EXIF. Damaged EXIF means upright: the camera's note about the
-picture may be wrong while the picture is whole.
+Reads one number and nothing else of EXIF and XMP. A damaged note means upright: what the camera
+wrote about the picture may be wrong while the picture is whole.
 """
 
 from __future__ import annotations
 
-import struct
+import re
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sorter.vision.containers import jpeg_segments, png_chunks, tiff_directory
+
 if TYPE_CHECKING:
     from PIL import Image
 
 ORIENTATION_TAG = 0x0112
+
+MAX_TEXT_BYTES = 1 << 20
+"""A compressed text is read so far: EXIF and XMP are shorter, and a bomb is longer."""
+
+_XMP = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])\b")
+_RAW_PROFILE = re.compile(rb"Raw profile type (?:exif|APP1)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,45 +64,61 @@ def turn(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 def jpeg_orientation(data: bytes) -> int:
     """The orientation, 1 to 8, in a JPEG's APP1 segment; 1 where there is none."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        if marker == 0xDA or marker == 0xD9:  # picture data begins: no EXIF came
-            break
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker == 0xE1 and data[position + 4 : position + 10] == b"Exif\0\0":
-            return tiff_orientation(data[position + 10 : position + 2 + length])
-        position += 2 + max(length, 2)
+    for marker, start, end in jpeg_segments(data, scans=False):
+        if marker == 0xE1 and data[start + 4 : start + 10] == b"Exif\0\0":
+            return tiff_orientation(data[start + 10 : end])
     return 1
+
+
+def png_orientation(data: bytes) -> int:
+    """The orientation, 1 to 8, in a PNG: of EXIF, whole or as ImageMagick's text, else of XMP."""
+    xmp = 1
+    for kind, start, end in png_chunks(data):
+        body = data[start + 8 : end - 4]
+        if kind == b"eXIf":
+            return tiff_orientation(body)
+        if kind in (b"zTXt", b"tEXt", b"iTXt"):
+            keyword, _, rest = body.partition(b"\0")
+            if _RAW_PROFILE.match(keyword):
+                return _raw_profile(_text(kind, rest))
+            if keyword == b"XML:com.adobe.xmp":
+                found = _XMP.search(_text(kind, rest))
+                xmp = int(found[1]) if found else xmp
+    return xmp
 
 
 def tiff_orientation(block: bytes) -> int:
-    """The orientation, 1 to 8, in an EXIF block (a TIFF header and its first directory)."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(block[:4]))
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(order + "I", block, 4)
-        (count,) = struct.unpack_from(order + "H", block, start)
-        for i in range(count):
-            tag, kind, size, value = struct.unpack_from(order + "HHIH", block, start + 2 + 12 * i)
-            if tag == ORIENTATION_TAG:
-                return value if kind == 3 and size == 1 and value in TURNS else 1
-    except struct.error:  # the directory runs past its block
-        return 1
-    return 1
+    """The orientation, 1 to 8, in a TIFF or an EXIF block, whatever type of number holds it."""
+    values = tiff_directory(block).get(ORIENTATION_TAG, ())
+    return values[0] if len(values) == 1 and values[0] in TURNS else 1
 
 
 def orientation_of(image: Image.Image) -> int:
-    """The orientation, 1 to 8, of a picture that Pillow opened."""
-    tags = getattr(image, "tag_v2", None)  # TIFF: the file's own directory
-    if tags is not None:
-        value = tags.get(ORIENTATION_TAG, 1)
-        return value if isinstance(value, int) and value in TURNS else 1
+    """The orientation, 1 to 8, in the EXIF block of a picture that Pillow opened."""
     block = image.info.get("exif")
-    if not isinstance(block, bytes):
+    return tiff_orientation(block.removeprefix(b"Exif\0\0")) if isinstance(block, bytes) else 1
+
+
+def _raw_profile(text: bytes) -> int:
+    """EXIF as ImageMagick writes it: a name, a length, and hexadecimal digits in lines."""
+    try:
+        block = bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
+    except ValueError:
         return 1
     return tiff_orientation(block.removeprefix(b"Exif\0\0"))
+
+
+def _text(kind: bytes, rest: bytes) -> bytes:
+    """What stands after a text chunk's keyword, decompressed as far as MAX_TEXT_BYTES."""
+    compressed = kind == b"zTXt"
+    if kind == b"iTXt":
+        compressed = rest[:1] == b"\1"
+        rest = b"\0" + b"\0".join(rest[2:].split(b"\0", 2)[2:])
+    elif kind == b"tEXt":
+        return rest[:MAX_TEXT_BYTES]
+    if not compressed:
+        return rest[1 : MAX_TEXT_BYTES + 1]
+    try:
+        return zlib.decompressobj().decompress(rest[1:], MAX_TEXT_BYTES)
+    except zlib.error:
+        return b""

@@ -13,7 +13,9 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import stat
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +27,33 @@ from numpy.typing import NDArray
 
 from sorter.errors import ImageError
 from sorter.files import is_housekeeping, is_not_taken, is_picture_name
+from sorter.host.cores import usable_cores
 from sorter.text import first_line
 from sorter.vision import integrity
-from sorter.vision.exif import TURNS, jpeg_orientation, orientation_of, turn
-from sorter.vision.resize import to_square
+from sorter.vision.containers import png_chunks
+from sorter.vision.exif import (
+    ORIENTATION_TAG,
+    TURNS,
+    jpeg_orientation,
+    orientation_of,
+    png_orientation,
+    tiff_orientation,
+    turn,
+)
+from sorter.vision.memory import DECODER_BYTES, DEEP_BYTES, PIXEL_BYTES, refuse_bomb, room
+from sorter.vision.memory import MAX_PIXELS as MAX_PIXELS
+from sorter.vision.resize import rows_to_square, to_square
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 200_000_000
-MAX_FILE_BYTES = 1 << 30
+MAX_FILE_BYTES = 400_000_000
+"""Of a file, which is read whole: with what decoding takes it must fit a small box."""
+
+QUICK_PNG_PIXELS = 2_000_000
+QUICK_PNG_CORES = 4
+"""kornia's PNG decoder takes a quarter of Pillow's time, with the interpreter's lock held. That
+pays for small pictures on few cores; elsewhere decoding side by side is worth more. Same pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,43 +131,128 @@ def decode(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> Pictur
     kind = integrity.sniff(data)
     if kind == "jpeg":
         return _decode_jpeg(data, size_px, max_pixels)
+    if kind == "png":
+        return _decode_png(data, size_px, max_pixels)
     return _decode_other(data, kind, size_px, max_pixels)
 
 
 def from_array(pixels: NDArray[np.uint8], size_px: int) -> Picture:
-    """A picture that is decoded already: (height, width, 3) RGB, upright, by the same resize.
+    """A picture that is decoded already, upright, by the same resize.
 
-    Raises ImageError for another shape or another type than uint8.
+    Grey (height, width), RGB (height, width, 3) or RGBA, which is laid over white. Raises
+    ImageError for another shape or another type than uint8.
     """
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise ImageError(f"{pixels.dtype} {pixels.shape} is not uint8 (height, width, 3) RGB")
-    height, width = pixels.shape[:2]
-    return _finish(pixels, size_px, width, height, orientation=1)
+    shape = pixels.shape
+    known = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    if pixels.dtype != np.uint8 or not known or not pixels.size:
+        raise ImageError(
+            f"{pixels.dtype} {shape} is no picture: uint8 (height, width) grey, "
+            "(height, width, 3) RGB or (height, width, 4) RGBA"
+        )
+    height, width = shape[:2]
+    if len(shape) == 2 or shape[2] == 1:
+        pixels = np.repeat(pixels.reshape(height, width, 1), 3, axis=2)
+    elif shape[2] == 4:
+        from PIL import Image
+
+        pixels = np.asarray(_to_rgb(Image.fromarray(pixels)))
+    return _upright(to_square(pixels, size_px), width, height, orientation=1)
 
 
 def _decode_jpeg(data: bytes, size_px: int, max_pixels: int) -> Picture:
     integrity.check_jpeg(data)
     try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-        _refuse_bomb(width, height, max_pixels)
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+        refuse_bomb(width, height, max_pixels)
         scale = _scale(width, height, size_px)
-        pixels = simplejpeg.decode_jpeg(
-            data,
-            colorspace="CMYK" if space in ("CMYK", "YCCK") else "RGB",
-            min_width=-(-width // scale) if scale > 1 else 0,
-            min_height=-(-height // scale) if scale > 1 else 0,
-            strict=True,
-        )
+        colours = "CMYK" if space in ("CMYK", "YCCK") else "RGB"
+        least = (-(-height // scale), -(-width // scale)) if scale > 1 else (0, 0)
+        pixel_bytes = 16 if colours == "CMYK" else 3
+        need = pixel_bytes * width * height // scale**2 + integrity.jpeg_coefficient_bytes(data)
+        with room(need, max_pixels=max_pixels):
+            pixels = _jpeg_pixels(data, colours, least)
+            if colours == "CMYK":
+                # Adobe's is stored inverted, so that multiplying ink by black gives light.
+                light = pixels[..., :3].astype(np.uint16) * pixels[..., 3:]
+                pixels = ((light + 127) // 255).astype(np.uint8)
+            square = to_square(pixels, size_px)
     except (ValueError, MemoryError) as error:
         raise ImageError(f"damaged JPEG: {first_line(error)}") from error
-    if pixels.shape[2] == 4:
-        # Adobe's CMYK is stored inverted, so that multiplying ink by black gives light.
-        light = pixels[..., :3].astype(np.uint16) * pixels[..., 3:]
-        pixels = ((light + 127) // 255).astype(np.uint8)
-    return _finish(pixels, size_px, width, height, jpeg_orientation(data))
+    return _upright(square, width, height, jpeg_orientation(data))
 
 
-def _decode_other(data: bytes, kind: str, size_px: int, max_pixels: int) -> Picture:
+def _jpeg_pixels(data: bytes, colours: str, least: tuple[int, int]) -> NDArray[np.uint8]:
+    """Strictly decoded, but for oddities that are no damage. Raises ValueError for what is."""
+
+    def decoded(part: bytes, *, strict: bool = True) -> NDArray[np.uint8]:
+        least_height, least_width = least
+        return np.asarray(
+            simplejpeg.decode_jpeg(
+                part, colours, min_height=least_height, min_width=least_width, strict=strict
+            )
+        )
+
+    while True:
+        try:
+            return decoded(data)
+        except ValueError as error:
+            complaint = str(error)
+            mended = integrity.mended_jpeg(data, complaint)
+            if mended == data:
+                if not _intervals_are_whole(data, complaint):
+                    raise
+                return decoded(data, strict=False)
+            data = mended
+
+
+def _intervals_are_whole(data: bytes, complaint: str) -> bool:
+    """Whether each restart interval is whole by itself, with a few bytes too many at most."""
+    count = 0
+    for interval, too_short in integrity.restart_intervals(data, complaint):
+        count += 1
+        if not _decodes(interval, but=integrity.STRAYS_AT_END) or _decodes(too_short):
+            return False
+    return count > 0
+
+
+def _decodes(jpeg: bytes, *, but: re.Pattern[str] | None = None) -> bool:
+    """Whether a strict decoder has no complaint, `but` this one."""
+    try:
+        simplejpeg.decode_jpeg(jpeg, strict=True)
+    except ValueError as error:
+        return but is not None and but.search(str(error)) is not None
+    return True
+
+
+def _decode_png(data: bytes, size_px: int, max_pixels: int) -> Picture:
+    plain = integrity.plain_png(data)
+    orientation = png_orientation(data)
+    quick = _quick_png(plain)
+    if quick is not None:
+        height, width = quick.shape[:2]
+        refuse_bomb(width, height, max_pixels)
+        return _upright(to_square(quick, size_px), width, height, orientation)
+    return _decode_other(plain, "png", size_px, max_pixels, orientation)
+
+
+def _quick_png(data: bytes) -> NDArray[np.uint8] | None:
+    """The pixels of a small PNG of eight-bit RGB; None for others, and for Pillow to refuse."""
+    width, height, depth, colours = struct.unpack_from(">IIBB", data, 16)
+    if (depth, colours) != (8, 2) or not 0 < width * height <= QUICK_PNG_PIXELS:
+        return None
+    if usable_cores() > QUICK_PNG_CORES or any(k == b"tRNS" for k, _, _ in png_chunks(data)):
+        return None
+    from kornia_rs import io as kornia_io
+
+    try:
+        return np.asarray(kornia_io.decode_image_png_u8(data, (height, width), "rgb"))
+    except Exception:
+        return None
+
+
+def _decode_other(
+    data: bytes, kind: str, size_px: int, max_pixels: int, orientation: int = 1
+) -> Picture:
     from PIL import Image, UnidentifiedImageError
 
     if kind == "heif":
@@ -157,25 +261,51 @@ def _decode_other(data: bytes, kind: str, size_px: int, max_pixels: int) -> Pict
     try:
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
             width, height = image.size
-            _refuse_bomb(width, height, max_pixels)
+            refuse_bomb(width, height, max_pixels)
             integrity.check_other(data, kind)
-            image.load()
-            orientation = 1 if kind == "heif" else orientation_of(image)
-            pixels = _to_rgb(image)
+            pixel_bytes = PIXEL_BYTES.get(image.mode, 4) + DECODER_BYTES[kind]
+            if kind in ("avif", "heif") and integrity.is_deep(data):
+                pixel_bytes += DEEP_BYTES
+            need = pixel_bytes * integrity.buffered_pixels(data, kind, width * height)
+            with room(len(data) + need, max_pixels=max_pixels):
+                if kind == "webp":
+                    _refuse_holes(data)
+                image.load()
+                if kind in ("webp", "avif"):
+                    orientation = orientation_of(image)
+                elif ORIENTATION_TAG in getattr(image, "tag_v2", ()):
+                    orientation = tiff_orientation(data)  # Pillow turns a TIFF, of most writers
+                # An alpha of zeros only is a byte that nobody filled: the picture is opaque.
+                opaque = (
+                    kind == "bmp"
+                    and image.mode == "RGBA"
+                    and not any(image.getchannel("A").getextrema())
+                )
+                width, height = image.size
+                square = _square(image, size_px, opaque=opaque)
     except ImageError:
         raise
     except UnidentifiedImageError as error:  # its message is an address in memory
         raise ImageError(f"damaged {kind.upper()}: cannot be decoded") from error
     except Exception as error:  # Pillow's plugins raise almost anything on hostile bytes
         raise ImageError(f"damaged {kind.upper()}: {first_line(error)}") from error
-    return _finish(pixels, size_px, width, height, orientation)
+    return _upright(square, width, height, orientation)
 
 
-def _finish(
-    pixels: NDArray[np.uint8], size_px: int, width: int, height: int, orientation: int
-) -> Picture:
-    """Resize, then turn: the square is small, and stretching does not mind the order."""
-    square = to_square(pixels, size_px)
+def _refuse_holes(data: bytes) -> None:
+    """A WebP with long zeros is whole if it needs its last bytes."""
+    from PIL import Image
+
+    for shortened in integrity.shortened_webp(data):
+        try:
+            Image.open(io.BytesIO(shortened), formats=["webp"]).load()
+        except Exception:  # as it should
+            continue
+        raise ImageError("damaged WEBP: a hole of zeros")
+
+
+def _upright(square: NDArray[np.uint8], width: int, height: int, orientation: int) -> Picture:
+    """Turned after the resize: the square is small, and stretching does not mind the order."""
     if TURNS[orientation].swaps_sides:
         width, height = height, width
     return Picture(np.ascontiguousarray(turn(square, orientation)), width, height)
@@ -189,23 +319,45 @@ def _scale(width: int, height: int, size_px: int) -> int:
     return next((s for s in (8, 4, 2) if min(width, height) >= size_px * s), 1)
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _square(image: Image.Image, size_px: int, *, opaque: bool) -> NDArray[np.uint8]:
+    """The square of a picture that Pillow decoded, converted to RGB a band at a time."""
+    width, height = image.size
+    light = 1.0
+    if image.mode in ("I", "F"):
+        light = _full_light(image)
+
+    def rows(top: int, bottom: int) -> NDArray[np.uint8]:
+        whole = (top, bottom) == (0, height)
+        band = image if whole else image.crop((0, top, width, bottom))
+        return np.asarray(_to_rgb(band, light=light, opaque=opaque))
+
+    return rows_to_square(rows, width, height, size_px)
+
+
+def _full_light(image: Image.Image) -> float:
+    """The value of white of whole numbers or floats, by the largest: 1, 255 or 65535."""
+    largest = max(
+        float(np.nanmax(np.asarray(image.crop((0, y, image.width, y + 1))), initial=0))
+        for y in range(image.height)
+    )
+    if image.mode == "F" and largest <= 1:
+        return 1.0
+    return 255.0 if image.mode == "F" or largest <= 255 else 65535.0
+
+
+def _to_rgb(image: Image.Image, *, light: float = 1.0, opaque: bool = False) -> Image.Image:
     """Eight-bit RGB of any Pillow mode: 16 bits keep the high byte, alpha is laid over white."""
     from PIL import Image
 
-    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
-        values = np.asarray(image).astype(np.float64)
-        if image.mode == "F":  # TIFF floats are light from 0 to 1, or grey levels
-            values = np.nan_to_num(values) * (255.0 if np.nanmax(values, initial=0) <= 1 else 1.0)
-        elif image.mode != "I" or values.max(initial=0) > 255:
-            values /= 257.0
-        grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.has_transparency_data:
+    if image.mode.startswith(("I", "F")):
+        white = 65535.0 if image.mode.startswith("I;16") else light
+        values = np.nan_to_num(np.asarray(image).astype(np.float64)) * (255.0 / white)
+        return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data and not opaque:
         layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return np.asarray(Image.alpha_composite(white, layer).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+        paper = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(paper, layer).convert("RGB")
+    return image.convert("RGB")
 
 
 def _register_heif() -> None:
@@ -216,15 +368,6 @@ def _register_heif() -> None:
             "HEIC needs an extra: pip install 'sorter[heic]', or convert it to JPEG"
         ) from error
     register_heif_opener()
-
-
-def _refuse_bomb(width: int, height: int, max_pixels: int) -> None:
-    if width < 1 or height < 1:
-        raise ImageError(f"{width}×{height} pixels is no picture")
-    if width * height > max_pixels:
-        raise ImageError(
-            f"{width}×{height} pixels is more than {max_pixels:,}; raise --max-pixels to allow it"
-        )
 
 
 def _refuse_special(mode: int, path: Path) -> None:

@@ -82,7 +82,7 @@ def test_files_folders_and_arrays_in_the_order_given(tmp_path: Path) -> None:
         str(folder),
         pixels,
         missing,
-        pixels[..., 0],
+        pixels[..., :2],
         single,
     ]
     outcomes = list(sorter.classify(given, model=model))
@@ -96,7 +96,7 @@ def test_files_folders_and_arrays_in_the_order_given(tmp_path: Path) -> None:
     ]
     labels = [o.decision.label.name if o.decision else o.status for o in outcomes]
     assert labels == ["can", "peel", "pill", "can", Status.ERROR, Status.ERROR, "can"]
-    assert "uint8 (height, width, 3)" in outcomes[5].error
+    assert "(height, width, 3) RGB" in outcomes[5].error
     assert outcomes[3].width_px == 64 and outcomes[3].height_px == 48
 
 
@@ -106,6 +106,10 @@ def test_one_picture_needs_no_list(tmp_path: Path) -> None:
     for given in (file, str(file), np.asarray(Image.open(file))):
         (outcome,) = sorter.classify(given, model=model)
         assert outcome.decision is not None and outcome.decision.label.name == "peel"
+    clear = np.dstack([np.asarray(Image.open(file)), np.full((48, 64), 255, np.uint8)])
+    for pixels in (clear, clear[..., 1], clear[..., :1]):
+        (outcome,) = sorter.classify(pixels, model=model)
+        assert outcome.decision is not None and outcome.width_px == 64
     with pytest.raises(TypeError, match="int is neither"):
         nothing: list[Any] = [7]
         list(sorter.classify(nothing, model=model))

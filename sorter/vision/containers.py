@@ -1,0 +1,208 @@
+"""The parts that picture files are made of: segments, chunks, directories, boxes.
+
+Walks them and says where they lie; judges nothing (`integrity`) and decodes nothing. What does
+not hold together ends a walk early or gives an empty answer, never an error.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+Place = tuple[int, int]
+"""Where something lies in a file: its first byte, and the one after its last."""
+
+_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+"""TIFF's types of whole numbers: BYTE, SHORT, LONG, IFD and BigTIFF's two."""
+
+_MOST_NUMBERS = 1 << 20
+
+
+def jpeg_segments(data: bytes, *, scans: bool = True) -> Iterator[tuple[int, int, int]]:
+    """Each segment as (marker, start, end); a scan's includes the compressed data after it.
+
+    Without `scans` only those before the first: finding where a scan ends takes time.
+    """
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xD9 or (marker == 0xDA and not scans):
+            return
+        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            position += 1 if marker == 0xFF else 2
+            continue
+        end = position + 2 + max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
+        if marker == 0xDA:
+            after = _SCAN_END.search(data, end)
+            end = after.start() if after else len(data)
+        yield marker, position, end
+        position = end
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A JPEG's frame header: where it lies, its `marker`, sides, and (across, down) samplings."""
+
+    marker: int
+    start: int
+    height: int
+    width: int
+    samplings: tuple[tuple[int, int], ...]
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """Width and height in pixels of what an interleaved scan codes at once."""
+        return 8 * max(h for h, _ in self.samplings), 8 * max(v for _, v in self.samplings)
+
+
+def jpeg_frame(data: bytes) -> Frame | None:
+    """The frame header, or None where there is none that makes sense."""
+    for marker, start, end in jpeg_segments(data, scans=False):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            head = data[start + 4 : end]
+            if len(head) < 6 or len(head) < 6 + 3 * head[5]:
+                return None
+            samplings = tuple((head[7 + 3 * i] >> 4, head[7 + 3 * i] & 15) for i in range(head[5]))
+            if not samplings or any(not h or not v for h, v in samplings):
+                return None
+            height, width = struct.unpack_from(">HH", head, 1)
+            return Frame(marker, start, height, width, samplings)
+    return None
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Each chunk that is there in full as (kind, start, end), its length and checksum included."""
+    position = 8
+    while position + 12 <= len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if end > len(data):
+            return
+        yield data[position + 4 : position + 8], position, end
+        position = end
+
+
+def riff_chunks(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Each chunk that begins between `start` and `end` as (name, start, end of its data)."""
+    while start + 8 <= end:
+        length = int.from_bytes(data[start + 4 : start + 8], "little")
+        yield data[start : start + 4], start, start + 8 + length
+        start += 8 + length + (length & 1)
+
+
+def tiff_directory(data: bytes) -> dict[int, tuple[int, ...]]:
+    """The whole numbers of a TIFF's or an EXIF block's first directory, by tag."""
+    order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]), "")
+    if not order:
+        return {}
+    tags: dict[int, tuple[int, ...]] = {}
+    try:
+        (version,) = struct.unpack_from(order + "H", data, 2)
+        big = version == 43
+        (place,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+        (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, place)
+        place += 8 if big else 2
+        for _ in range(min(count, 4096)):
+            tag, kind, size = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, place)
+            letter, room = _WHOLE_NUMBERS.get(kind, ""), 8 if big else 4
+            if letter and size <= _MOST_NUMBERS:
+                at = place + (12 if big else 8)
+                if size * struct.calcsize(letter) > room:
+                    (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, at)
+                try:
+                    tags[tag] = struct.unpack_from(f"{order}{size}{letter}", data, at)
+                except (struct.error, OverflowError):  # this tag's numbers are not there
+                    tags[tag] = ()
+            place += 20 if big else 12
+    except (struct.error, OverflowError):  # the directory runs past the end
+        pass
+    return tags
+
+
+def tiff_bytes(data: bytes, tag: int) -> bytes:
+    """What a tag of numbers of one byte holds, such as JPEG tables of type UNDEFINED."""
+    order = "<" if data[:2] == b"II" else ">"
+    if data[2:4] not in (b"*\0", b"\0*"):
+        return b""
+    try:
+        (place,) = struct.unpack_from(order + "I", data, 4)
+        (count,) = struct.unpack_from(order + "H", data, place)
+        for i in range(count):
+            name, kind, size, at = struct.unpack_from(order + "HHII", data, place + 2 + 12 * i)
+            if name == tag and kind in (1, 7):
+                return bytes(data[at : at + size])
+    except struct.error:
+        pass
+    return b""
+
+
+def iso_items(data: bytes) -> list[tuple[bytes, Place]]:
+    """A HEIF's or AVIF's items: the type of each, and where a part of it lies in the file."""
+    meta = _box(data, 0, len(data), b"meta")
+    if meta is None:
+        return []
+    start, end = meta[0] + 4, meta[1]
+    names, places = _box(data, start, end, b"iinf"), _box(data, start, end, b"iloc")
+    if names is None or places is None:
+        return []
+    try:
+        types = _item_types(data, *names)
+        return [(types.get(item, b""), place) for item, place in _item_places(data, *places)]
+    except struct.error:
+        return []
+
+
+def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Each box between as (type, start of its content, end)."""
+    while start + 8 <= end:
+        length, kind = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]
+        content = start + 8
+        if length == 1:
+            length = int.from_bytes(data[content : content + 8], "big")
+            content += 8
+        stop = start + length if length else end
+        if stop <= start or stop < content:
+            return
+        yield kind, content, min(stop, end)
+        start = stop
+
+
+def _box(data: bytes, start: int, end: int, kind: bytes) -> Place | None:
+    return next(((a, b) for name, a, b in _boxes(data, start, end) if name == kind), None)
+
+
+def _item_types(data: bytes, start: int, end: int) -> dict[int, bytes]:
+    first = start + (6 if data[start] == 0 else 8)
+    types = {}
+    for kind, at, _ in _boxes(data, first, end):
+        if kind == b"infe" and data[at] in (2, 3):
+            item, _, name = struct.unpack_from(">HH4s" if data[at] == 2 else ">IH4s", data, at + 4)
+            types[item] = name
+    return types
+
+
+def _item_places(data: bytes, start: int, end: int) -> Iterator[tuple[int, Place]]:
+    version, sizes = data[start], int.from_bytes(data[start + 4 : start + 6], "big")
+    offset_size, length_size, base_size, index_size = ((sizes >> s) & 15 for s in (12, 8, 4, 0))
+    at = start + 6
+
+    def number(size: int) -> int:
+        nonlocal at
+        if at + size > end:
+            raise struct.error
+        at += size
+        return int.from_bytes(data[at - size : at], "big")
+
+    for _ in range(number(2 if version < 2 else 4)):
+        item = number(2 if version < 2 else 4)
+        method = number(2) & 15 if version else 0
+        number(2)
+        base = number(base_size)
+        for _ in range(number(2)):
+            if version:
+                number(index_size)
+            first, length = base + number(offset_size), number(length_size)
+            if method == 0:
+                yield item, (first, first + length if length else len(data))
