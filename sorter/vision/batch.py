@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """A picture that is not a file: `pixels` as `images.from_array` takes; `path` stands in rows."""
+    """A picture that is not a file: `pixels` as `images.from_array` takes; a row's `path`."""
 
     path: Path
     pixels: NDArray[np.uint8]
