@@ -183,10 +183,10 @@ def _turned() -> Iterator[tuple[str, bytes]]:
     """LYING, with orientation 6 noted in every place and type that writers use."""
     jpeg, png = encoded(LYING, "JPEG", quality=95), encoded(LYING, "PNG")
     for order in ("II", "MM"):
-        for kind in (1, 3, 4):
-            block = b"Exif\0\0" + _exif(order, kind)
+        for number_type in (1, 3, 4):
+            block = b"Exif\0\0" + _exif(order, number_type)
             app1 = b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block
-            yield f"{order}-{kind}.jpg", jpeg[:2] + app1 + jpeg[2:]
+            yield f"{order}-{number_type}.jpg", jpeg[:2] + app1 + jpeg[2:]
     short = b"Exif\0\0" + _exif("MM", 3)
     raw = b"\nexif\n%8d\n" % len(short) + short.hex().encode() + b"\n"
     xmp = (
