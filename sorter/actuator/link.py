@@ -20,6 +20,9 @@ from sorter.domain import Delivery, LinkStatus, Movement
 from sorter.errors import PortError, SorterError, UsageError
 from sorter.host.clock import uptime_s
 
+LEAVES_S = 0.1
+"""A line is gone from the queue of a port that works within so long."""
+
 
 class Link:
     """A WS1 device, an Actuator; `open_pipe` opens its stable name each time."""
@@ -42,6 +45,7 @@ class Link:
         self._session: Session | None = None
         self._pipe: Port | None = None
         self._backlog, self._backlog_since = b"", 0.0
+        self._leave_by = inf  # when a GO that still lies in the machine's queue must be dropped
         self._status = LinkStatus(False, "closed", "not started")
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -74,6 +78,7 @@ class Link:
             if isinstance(exchange, Movement):
                 return exchange
             self._flush(exchange)
+            self._leave_by = max(deadline, self._clock() + LEAVES_S)
             return self._outcome(exchange)
 
     def resolve(self, n: int, *, boot: str) -> Movement:
@@ -200,7 +205,7 @@ class Link:
         was_ready = False
         with self._news:
             session.opened(self._clock())
-            self._pipe, self._backlog = pipe, b""
+            self._pipe, self._backlog, self._leave_by = pipe, b"", inf
         why, current_at, empty_at = "closed by this program", 0.0, self._clock()
         try:
             while not self._closing.is_set():
@@ -220,8 +225,8 @@ class Link:
                     wait_s = min(session.wake_at - now, 0.25)
                     stuck = bool(self._backlog)
                 if not pipe.unsent():
-                    empty_at = now
-                elif now - empty_at > self._timing.queued_s:
+                    empty_at, self._leave_by = now, inf
+                elif now > min(self._leave_by, empty_at + self._timing.queued_s):
                     # Read later, they would move something for an item that is long gone.
                     why = "the device does not read what is written"
                     break

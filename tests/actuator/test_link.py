@@ -11,9 +11,10 @@ from sorter.actuator.link import Link
 from sorter.actuator.session import Timing
 from sorter.actuator.simulator.device import Device
 from sorter.domain import Delivery, Movement
+from sorter.host.clock import uptime_s
 from tests.soak import link as soak
 from tests.support.actuator_host import Host
-from tests.support.actuator_port import Clogged
+from tests.support.actuator_port import Clogged, Hanging
 
 # The hand-shake.
 
@@ -159,4 +160,25 @@ def test_bytes_that_nobody_takes_are_dropped_with_the_port() -> None:
     assert opened[0].queue == b""
     while link.status().detail != "the device does not read what is written":
         time.sleep(0.01)
+    link.close()
+
+
+def test_a_go_that_cannot_leave_before_its_deadline_does_not_leave() -> None:
+    opened: list[Clogged] = []
+
+    def open_next() -> Clogged:
+        opened.append(Clogged() if opened else Hanging())
+        return opened[-1]
+
+    link = Link(open_next, timing=Timing(doubt_limit_s=2.0, backoff_first_s=0.1))
+    link.start("s1", 1)
+    assert link.wait_until_ready(10)
+    port = opened[0]
+    assert isinstance(port, Hanging)
+    port.hangs = True
+    begun = uptime_s()
+    done = link.move(1, 1, boot="b1", deadline=begun + 0.3)
+    assert done.delivery is Delivery.UNCERTAIN
+    assert port.closed.is_set()
+    assert b"GO" not in port.queue + b"".join(later.queue for later in opened[1:])
     link.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from sorter.actuator.protocol import seal
+
 
 class Clogged:
     """A port whose device takes nothing: what is written lies in the queue until it is closed."""
@@ -34,3 +36,25 @@ class Clogged:
     def close(self) -> None:
         self.queue = b""
         self.closed.set()
+
+
+class Hanging(Clogged):
+    """Shakes hands as session s1, then takes nothing more once it `hangs`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs = False
+        self._says = [seal("BOOT WS1 f b1 sim - - IDLE")]
+
+    def read(self, wait_s: float, *, wanted_room: bool = False) -> bytes:
+        if self._says:
+            return self._says.pop()
+        return super().read(wait_s)
+
+    def write(self, data: bytes) -> int:
+        if self.hangs:
+            return super().write(data)
+        if data.startswith(b"HI"):
+            self._says.append(seal("HI b1 sim s1 0 IDLE"))
+            self.wake()
+        return len(data)
