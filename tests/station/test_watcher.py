@@ -20,6 +20,7 @@ from sorter.files import is_picture_name
 from sorter.station.intake.pending import MAX_LISTED
 from sorter.station.intake.reading import read_whole, shows_its_end
 from sorter.station.intake.watcher import Watcher
+from tests.support.waiting import wait_for
 
 DATA = bytes(range(256)) * 40
 
@@ -418,7 +419,12 @@ def test_a_new_picture_does_not_get_younger(folder: Path, eyes: Eyes) -> None:
     """Renamed, linked, chmod: it arrived when it was first met under any name."""
     (folder / "a.jpg").write_bytes(DATA)
     eyes.watcher.hold_backlog = True
-    eyes.watcher._hear(eyes.watcher._clock())
+
+    def heard() -> int:
+        eyes.watcher._hear(eyes.watcher._clock())
+        return eyes.watcher.pending
+
+    wait_for(heard)
     met = time.clock_gettime(time.CLOCK_BOOTTIME)
     time.sleep(0.5)
     (folder / "a.jpg").rename(folder / "b.jpg")
