@@ -57,6 +57,13 @@ STATION: Mapping[str, frozenset[str]] = {
 """For each room and wing of the station the others that it may import; `compose` joins them."""
 
 
+TRAIN = (
+    *("config", "checkpoint", "interrupt", "drawn", "progress", "data", "networks", "machine"),
+    *("run_folder", "fit", "judge", "release", "run", "cli", "__main__"),
+)
+"""The steps of training: each imports only those to its left."""
+
+
 def modules(package: str) -> dict[str, Path]:
     """Every module of `package`, by its dotted name."""
     return {
@@ -152,6 +159,14 @@ def test_the_edge_knows_no_training() -> None:
         if heavy & {target.split(".")[0] for target in imported(path)}
     }
     assert found == {"sorter.cli.train"}  # One lazy import, which says how to install it.
+
+
+def test_training_is_a_staircase() -> None:
+    graph = arrows("train")
+    allowed = {step: frozenset(TRAIN[:i]) for i, step in enumerate(TRAIN)}
+    assert strays(graph, 1, allowed) == []
+    steps = {name.split(".")[1] for name in graph if name.count(".")}
+    assert steps == set(TRAIN), "a step without a place here"
 
 
 def test_these_checks_can_fail() -> None:

@@ -161,6 +161,12 @@ def train(
         resume=resume,
     )
     _print(result, as_json=as_json)
+    if result and not as_json:
+        typer.echo(
+            f"next: sorter evaluate {data} --model {out / 'bundle'} --html mistakes.html\n"
+            f"      sorter watch DIR --serial PORT --model {out / 'bundle'}",
+            err=True,
+        )
 
 
 def export(

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ from train.progress import Ticker, epoch_line
 
 _EVAL_BATCH = {"cpu": 64, "cuda": 256}
 _GLANCE = 400
-"""About how many pictures show how a training goes when its last weights are taken anyway."""
+"""About so many validation pictures are judged after an epoch whose figures decide nothing."""
 
 
 @dataclass
@@ -66,15 +66,75 @@ class Job:
 
 
 @dataclass
-class _State:
-    """Where the loop stands; all of it is in a checkpoint."""
+class TrainState:
+    """Where a training stands. All of it is in a checkpoint, so that it goes on exactly there.
 
+    `begun_with` are the weights before the first step, `average` the moving average where the
+    recipe has one. `step` counts within `epoch`; `loss_sum` is over the steps of this epoch.
+    """
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    begun_with: Weights
+    average: Average | None
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
     best: float = -1.0
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+
+    @classmethod
+    def begin(cls, network: Network, config: Config, machine: Machine) -> TrainState:
+        """Before the first step of training `network`, which is on the machine's device."""
+        begun_with = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        return cls(
+            network,
+            make_optimizer(network, config),
+            torch.amp.GradScaler(machine.device.type, enabled=machine.amp is torch.float16),
+            begun_with,
+            Average(copy.deepcopy(begun_with), network) if config.ema else None,
+        )
+
+    def candidate(self, config: Config) -> Weights:
+        """The weights that would be released now."""
+        tuned = self.network.state_dict() if self.average is None else self.average.weights
+        share = config.blend if config.stage == "both" else 1.0
+        weights = interpolate(self.begun_with, tuned, share)
+        return {k: v.detach().clone() for k, v in weights.items()}
+
+    def save(self, file: Path, config: Config) -> None:
+        """Write the checkpoint `file`. Raises FolderError."""
+        parts = {
+            "recipe": recipe_digest(config),
+            "model": self.network.state_dict(),
+            "start": self.begun_with,
+            "average": {} if self.average is None else self.average.weights,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        checkpoint.save(file, parts | {name: getattr(self, name) for name in _COUNTERS})
+
+    def load(self, file: Path, config: Config) -> None:
+        """Go on from the checkpoint `file`. Raises UsageError where another recipe made it."""
+        stored = checkpoint.load(file)
+        if stored.get("recipe") != recipe_digest(config):
+            raise UsageError(
+                f"{file}: made with other settings; resume with the same, or use a new --out"
+            )
+        self.network.load_state_dict(stored["model"])
+        restore_optimizer(self.optimizer, stored["optimizer"])
+        self.scaler.load_state_dict(stored["scaler"])
+        averages = {} if self.average is None else self.average.weights
+        for weights, saved in ((self.begun_with, stored["start"]), (averages, stored["average"])):
+            for name, value in saved.items():
+                weights[name].copy_(value)
+        for name in _COUNTERS:
+            setattr(self, name, stored[name])
+
+
+_COUNTERS = ("epoch", "step", "loss_sum", "best", "history", "seconds")
 
 
 def fit(
@@ -96,14 +156,10 @@ def fit(
     network.freeze_norm = config.freeze_norm
     network.to(machine.device)
     network.to(memory_format=torch.channels_last)
-    start = {k: v.detach().clone() for k, v in network.state_dict().items()}
-    optimizer = make_optimizer(network, config)
-    scaler = torch.amp.GradScaler(machine.device.type, enabled=machine.amp is torch.float16)
-    average = Average(copy.deepcopy(start), network) if config.ema else None
-    state = _State()
+    state = TrainState.begin(network, config, machine)
     last = job.folder / "last.pt"
     if resume and last.is_file():
-        state = _restore(last, network, optimizer, scaler, start, average, config)
+        state.load(last, config)
         say(f"resumed at epoch {state.epoch + 1}, step {state.step}")
 
     loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=machine.device)
@@ -112,23 +168,24 @@ def fit(
         state.loss_sum = float(loss_sum)
         _refuse_divergence(state.loss_sum, state, config)
         if machine.rank == 0:
-            content = _content(state, network, optimizer, scaler, start, average, config)
-            checkpoint.save(last, content)
+            state.save(last, config)
 
     per_epoch = len(epoch_batches(job.corpus.examples, job.rows, config, 0, world=machine.world))
     steps = config.epochs * per_epoch
-    update = Updates(network, optimizer, scaler, config, machine, say=say, viewer=job.viewer)
+    update = Updates(
+        network, state.optimizer, state.scaler, config, machine, say=say, viewer=job.viewer
+    )
     while state.epoch < config.epochs:
         begun, first = time.perf_counter(), state.step
         ticker = Ticker(say, state.epoch, per_epoch, config)
         network.train()
         for pictures, targets in _prepared(job, config, machine, state.epoch, state.step):
             at = state.epoch * per_epoch + state.step
-            set_rate(optimizer, rate(at, steps, config, steps_per_epoch=per_epoch))
+            set_rate(state.optimizer, rate(at, steps, config, steps_per_epoch=per_epoch))
             torch.manual_seed(int(random_stream(config.seed, 4, at, machine.rank).integers(2**62)))
             loss_sum += update(pictures, targets)
-            if average is not None:
-                average(min(config.ema, (1 + at) / (10 + at)))
+            if state.average is not None:
+                state.average(min(config.ema, (1 + at) / (10 + at)))
             if loss_sum.is_cpu:  # elsewhere to look is to wait for the device
                 _refuse_divergence(float(loss_sum), state, config)
             state.step += 1
@@ -140,10 +197,10 @@ def fit(
         machine.share_weights(network)
         mean = float(loss_sum) / per_epoch  # waits for the device: what follows is timed
         state.seconds += time.perf_counter() - begun
-        candidate = _candidate(network, start, average, config)
+        candidate = state.candidate(config)
         _refuse_divergence(mean, state, config, candidate)
         row = {"epoch": state.epoch + 1.0, "loss": mean}
-        row["rate"] = float(optimizer.param_groups[0]["lr"])
+        row["rate"] = float(state.optimizer.param_groups[0]["lr"])
         row["pictures_per_s"] = config.batch * (per_epoch - first) / (time.perf_counter() - begun)
         last_one = state.epoch + 1 == config.epochs
         row |= _judge(network, candidate, job, machine, whole=last_one or config.select == "best")
@@ -157,12 +214,14 @@ def fit(
         save()
         say(epoch_line(row, state.seconds, config))
         machine.wait()
-    _load_final(network, start, average, job, config)
+    best = job.folder / "best.pt"
+    chosen = config.select == "best" and len(job.val) and best.is_file()
+    network.load_state_dict(checkpoint.load(best)["model"] if chosen else state.candidate(config))
     return state.history
 
 
 def _refuse_divergence(
-    loss: float, state: _State, config: Config, weights: Weights | None = None
+    loss: float, state: TrainState, config: Config, weights: Weights | None = None
 ) -> None:
     """Raise ModelError where the loss, or one of `weights`, is not a number."""
     if math.isfinite(loss) and all(w.isfinite().all() for w in (weights or {}).values()):
@@ -241,21 +300,12 @@ def _prepared(
                 yield ahead.pop(0).result()
 
 
-def _candidate(
-    network: Network, start: Weights, average: Average | None, config: Config
-) -> Weights:
-    """The weights that would be released now."""
-    tuned = average.weights if average is not None else network.state_dict()
-    share = config.blend if config.stage == "both" else 1.0
-    return {k: v.detach().clone() for k, v in interpolate(start, tuned, share).items()}
-
-
 def _judge(
     network: Network, candidate: Weights, job: Job, machine: Machine, *, whole: bool
 ) -> dict[str, float]:
     """Validation accuracy of the candidate; `network` itself is not changed.
 
-    Where nothing is chosen by it, pictures spread over all of them do.
+    Not `whole`, about `_GLANCE` pictures spread over the split are enough: nothing is chosen by it.
     """
     val = job.val[job.corpus.labels[job.val] != UNKNOWN]
     if not whole:
@@ -276,63 +326,3 @@ def _judge(
         "val_top1": float((scores.argmax(1) == labels).mean()),
         "val_bin": float((placed == bin_of[labels]).mean()),
     }
-
-
-def _load_final(
-    network: Network, start: Weights, average: Average | None, job: Job, config: Config
-) -> None:
-    best = job.folder / "best.pt"
-    if config.select == "best" and len(job.val) and best.is_file():
-        network.load_state_dict(checkpoint.load(best)["model"])
-        return
-    network.load_state_dict(_candidate(network, start, average, config))
-
-
-def _content(
-    state: _State,
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    start: Weights,
-    average: Average | None,
-    config: Config,
-) -> dict[str, Any]:
-    return {
-        "recipe": recipe_digest(config),
-        "model": network.state_dict(),
-        "start": start,
-        "average": average.weights if average is not None else {},
-        "optimizer": optimizer.state_dict(),
-        "scaler": scaler.state_dict(),
-        "epoch": state.epoch,
-        "step": state.step,
-        "loss_sum": state.loss_sum,
-        "best": state.best,
-        "seconds": state.seconds,
-        "history": state.history,
-    }
-
-
-def _restore(
-    file: Path,
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    start: Weights,
-    average: Average | None,
-    config: Config,
-) -> _State:
-    content = checkpoint.load(file)
-    if content.get("recipe") != recipe_digest(config):
-        raise UsageError(
-            f"{file}: made with other settings; resume with the same, or use a new --out"
-        )
-    network.load_state_dict(content["model"])
-    restore_optimizer(optimizer, content["optimizer"])
-    scaler.load_state_dict(content["scaler"])
-    averages = average.weights if average is not None else {}
-    for target, stored in ((start, content["start"]), (averages, content["average"])):
-        for name, value in stored.items():
-            target[name].copy_(value)
-    names = ("epoch", "step", "loss_sum", "best", "history", "seconds")
-    return _State(**{name: content[name] for name in names})

@@ -34,10 +34,14 @@ from train.networks.memory import Memory, remember
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where every training of a run begins; `knows_classes` where the head was trained too."""
+    """Where every training of a run begins: a network with the start weights, never trained itself.
 
-    weights: dict[str, Tensor]
-    outputs: int
+    Its memory, if it has one, is kept beside it. `origin` says in words which weights these are;
+    `knows_classes` is true where they have a head that was trained for all classes.
+    """
+
+    network: Network
+    origin: str
     knows_classes: bool
     memory: Memory | None = None
 
@@ -71,11 +75,11 @@ class Trainer:
         config = replace(self.config, select=select or self.config.select)
         network = build(
             config.network,
-            self.start.outputs,
+            self.start.network.outputs,
             size_px=config.size_px,
             pool=config.pool,
         )
-        network.load_state_dict(self.start.weights)
+        network.load_state_dict(self.start.network.state_dict())
         network.to(self.machine.device)
         teacher = self.teacher.teach(seen, config) if self.teacher else None
         if config.stage != "full":
