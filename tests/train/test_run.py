@@ -16,7 +16,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from sorter.errors import ExportError, FolderError, UsageError  # noqa: E402
+from sorter.errors import ExportError, UsageError  # noqa: E402
 from sorter.vision import images  # noqa: E402
 from sorter.vision.bundle import open_bundle  # noqa: E402
 from sorter.vision.classifier import Classifier  # noqa: E402
@@ -182,7 +182,7 @@ def test_a_run_is_never_overwritten_nor_put_among_the_pictures(place: Path) -> N
     }
     with pytest.raises(UsageError, match="--resume"):
         train(out=place / "run", cache=place / "cache", **common)
-    with pytest.raises(FolderError, match="inside"):
+    with pytest.raises(UsageError, match="lies inside"):
         train(out=place / "data" / "run", **common)
 
 
