@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -86,10 +85,3 @@ def test_a_refresh_that_would_forget_is_refused(
     assert isinstance(done.exception, DataError), done.output
     assert says in str(done.exception) and "sorter teach" in str(done.exception)
     assert not list(out.glob("*.pt")), "nothing was trained"
-
-
-def test_the_readme_says_these_commands() -> None:
-    text = (ROOT / "train" / "README.md").read_text(encoding="utf-8")
-    assert re.search(r"sorter review \S+ --into corrected", text)
-    assert f"--init weights/{RELEASED.name}/checkpoint.pt" in text
-    assert "--stage head" in text

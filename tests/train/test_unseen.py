@@ -59,9 +59,3 @@ def test_one_fold(tmp_path: Path) -> None:
     found = json.loads(judge(tmp_path, "--fold", "1").stdout)
     assert (found["photographs"]["n"], found["photographs"]["label_accuracy"]) == (1, 1.0)
     assert list(found["by_source"]) == ["web"]
-
-
-def test_a_fold_that_is_not_there(tmp_path: Path) -> None:
-    done = judge(tmp_path, "--fold", "4")
-    assert done.returncode == 2
-    assert "no picture of fold" in done.stderr
