@@ -13,45 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sorter.domain import Delivery, LinkStatus, Movement, Record
+from sorter.domain import Record
 from sorter.station.compose import open_station
 from sorter.station.health.systemd import Notifier
 from sorter.station.interfaces import Sink
 from sorter.station.settings import Settings
 from sorter.station.station import Station
 from tests.soak.station_child import ColourModel
-
-
-class Counting:
-    """A gate that is always ready and remembers the numbers that it moved for."""
-
-    def __init__(self) -> None:
-        self.moved: list[int] = []
-        self._beat: Callable[[], None] = lambda: None
-
-    def start(self, sid: str, next_n: int, *, beat: Callable[[], None] = lambda: None) -> None:
-        """See Actuator."""
-        self._beat = beat
-
-    def status(self) -> LinkStatus:
-        """Ready."""
-        self._beat()
-        return LinkStatus(ready=True, state="ready", boot="b")
-
-    def move(self, n: int, bin_number: int, *, boot: str, deadline: float) -> Movement:
-        """Remembered."""
-        self.moved.append(n)
-        return Movement(Delivery.DONE, boot=boot)
-
-    def resolve(self, n: int, *, boot: str) -> Movement:
-        """Never asked."""
-        raise AssertionError(n)
-
-    def stop(self) -> None:
-        """See Actuator."""
-
-    def close(self) -> None:
-        """See Actuator."""
+from tests.support.counting_gate import CountingGate
 
 
 class _Told(Notifier):
@@ -70,7 +39,7 @@ class Running:
 
     def __init__(self, home: Path) -> None:
         self.camera, self.journal = home / "camera", home / "state" / "journal.sqlite"
-        self.gate = Counting()
+        self.gate = CountingGate()
         self.records: list[Record] = []
         self.stations: list[Station] = []
 

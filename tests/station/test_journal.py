@@ -78,6 +78,23 @@ def test_the_same_bytes_are_known_by_path_and_as_a_twin(journal: Journal) -> Non
     assert not journal.recorded(Path("/camera/a.jpg"), changed)
 
 
+def test_what_could_not_be_read_is_known_by_all_but_its_ctime(journal: Journal) -> None:
+    """Mended rights change the ctime alone, and are no new picture."""
+    journal.add(Record(picture("a.jpg", ""), ItemState.REJECTED, reason="cannot be read"))
+    was = picture().identity
+    assert journal.recorded(Path("/camera/a.jpg"), replace(was, ctime_ns=99))
+    assert not journal.recorded(Path("/camera/a.jpg"), replace(was, mtime_ns=99))
+    assert not journal.recorded(Path("/camera/b.jpg"), replace(was, ctime_ns=99))
+
+
+def test_a_picture_that_joined_a_burst_has_a_twin(journal: Journal) -> None:
+    """Its record is DUPLICATE and the only one of its bytes: a new name of it moves nothing."""
+    n = journal.add(Record(picture("b.jpg", "bb"), ItemState.DUPLICATE, reason="burst of n=1"))
+    assert journal.twin("bb") == n
+    journal.add(Record(picture("c.jpg", "cc"), ItemState.REJECTED))
+    assert journal.twin("cc") is None
+
+
 def test_a_name_that_is_no_text(journal: Journal) -> None:
     odd = os.fsdecode(b"\xff\n[red].jpg")
     journal.add(Record(picture(odd), ItemState.REJECTED, reason="two\nlines"))

@@ -31,7 +31,7 @@ from sorter.station.journal.journal import (
     reserve_of,
     unsound_mark,
 )
-from sorter.station.journal.schema import VERSION, migrate
+from sorter.station.journal.schema import VERSION, migrate, one_line
 
 CHECK_BYTES = 64 * 1024 * 1024
 """A larger file is not read whole at start: on an SD card that would take minutes. Of those the
@@ -290,7 +290,7 @@ def _check(path: Path, db: sqlite3.Connection, *, is_new: bool) -> None:
 def _quick_check(db: sqlite3.Connection, what: str) -> None:
     (verdict,) = db.execute(f"PRAGMA quick_check({what})").fetchone()
     if verdict != "ok":
-        raise _DamagedError(f"the journal is damaged ({verdict})")
+        raise _DamagedError(f"the journal is damaged ({one_line(verdict)})")
 
 
 def _sample(db: sqlite3.Connection) -> None:
