@@ -418,13 +418,9 @@ def test_a_folder_that_somebody_filled_before_it_came_is_old(folder: Path, eyes:
 def test_a_new_picture_does_not_get_younger(folder: Path, eyes: Eyes) -> None:
     """Renamed, linked, chmod: it arrived when it was first met under any name."""
     (folder / "a.jpg").write_bytes(DATA)
-    eyes.watcher.hold_backlog = True
-
-    def heard() -> int:
-        eyes.watcher._hear(eyes.watcher._clock())
-        return eyes.watcher.pending
-
-    wait_for(heard)
+    for _ in eyes.watcher.pictures(idle_s=0.01):
+        if eyes.watcher.pending:
+            break
     met = time.clock_gettime(time.CLOCK_BOOTTIME)
     time.sleep(0.5)
     (folder / "a.jpg").rename(folder / "b.jpg")
