@@ -347,6 +347,7 @@ def test_sub_folders_a_day(folder: Path, events: bool) -> None:
     assert seen == {"2026-11-26/old.jpg": True, "2026-11-27/noon/new.jpg": False}
 
 
+@pytest.mark.waits
 def test_what_is_not_taken_is_said_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("a.jxl", "b.JXL", "c.dng", "notes.txt"):
         (folder / name).write_bytes(DATA)
@@ -415,6 +416,7 @@ def test_a_folder_that_somebody_filled_before_it_came_is_old(folder: Path, eyes:
     assert seen.backlog
 
 
+@pytest.mark.waits
 def test_a_new_picture_does_not_get_younger(folder: Path, eyes: Eyes) -> None:
     """Renamed, linked, chmod: it arrived when it was first met under any name."""
     (folder / "a.jpg").write_bytes(DATA)

@@ -25,6 +25,7 @@ from tests.support.counting_gate import CountingGate
 from tests.support.station_bench import Eye
 
 PATIENCE_S = 60.0
+pytestmark = pytest.mark.waits
 
 
 class Place:
@@ -149,7 +150,6 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.process
 def test_a_full_disk_at_start_is_called_that(full_disk: Path) -> None:
     with pytest.raises(JournalError, match="the disk is full; free some space"):
         open_journal(full_disk / "journal.sqlite")
