@@ -14,7 +14,6 @@ from sorter.station.intake.backlog import Backlog
 from sorter.station.intake.reading import is_taken, listing, look, read_whole
 from tests.support.disguises import DISGUISES
 
-
 SLOW = ("folder away for a while", "folder restored with its stamps")
 NAMES = [pytest.param(n, marks=pytest.mark.waits) if n in SLOW else n for n in DISGUISES]
 

@@ -20,7 +20,6 @@ from sorter.files import is_picture_name
 from sorter.station.intake.pending import MAX_LISTED
 from sorter.station.intake.reading import read_whole, shows_its_end
 from sorter.station.intake.watcher import Watcher
-from tests.support.waiting import wait_for
 
 DATA = bytes(range(256)) * 40
 
