@@ -32,6 +32,13 @@ class Named(Protocol):
     def name_zh(self) -> str: ...
 
 
+class KeyedName(Named, Protocol):
+    """A bin: it has a key too."""
+
+    @property
+    def key(self) -> str: ...
+
+
 def named(thing: Named, lang: str) -> str:
     """The name of a category or a bin in `lang`, a `Lang` or its value."""
     return thing.name_zh if lang == Lang.ZH else thing.name
@@ -45,6 +52,11 @@ _FORMULA = ("=", "+", "-", "@", "'", "＝", "＋", "－", "＠")
 
 # Control, format (among them the marks that turn text right to left), surrogates, line separators.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def bin_word(bin_: KeyedName, lang: str) -> str:
+    """What a line of the station calls a bin: its key, in Chinese its name."""
+    return bin_.name_zh if lang == Lang.ZH else bin_.key
 
 
 def escape(text: str) -> str:

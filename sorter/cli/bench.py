@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from sorter.cli.options import Precision
+from sorter.cli.options import AsJson, Jobs, ModelFolder, Precision, PrecisionName
 from sorter.demo.pictures import bundled
 
 
@@ -22,28 +22,14 @@ def bench(
         list[Path] | None,
         typer.Argument(metavar="[PATH]...", help="Pictures to use.", show_default="drawn ones"),
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            metavar="DIR",
-            envvar="SORTER_MODEL",
-            help="Model folder.",
-            show_default="the one that ships",
-        ),
-    ] = None,
-    precision: Annotated[
-        Precision, typer.Option("--precision", help="Which network of the model to run.")
-    ] = Precision.INT8,
+    model: ModelFolder = None,
+    precision: PrecisionName = Precision.INT8,
     count: Annotated[int, typer.Option("--count", min=1, help="Drawn pictures.")] = 1000,
     side: Annotated[
         int, typer.Option("--side", min=32, max=6000, help="Their side in pixels.")
     ] = 300,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", min=1, max=1024, help="Threads.", show_default="the usable cores"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
+    jobs: Jobs = None,
+    as_json: AsJson = False,
 ) -> None:
     """Measure decoding alone, inference alone and both together, and the share of the limit.
 

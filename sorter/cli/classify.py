@@ -13,11 +13,11 @@ from typing import Annotated
 
 import typer
 
-from sorter.cli.options import Language, Precision
+from sorter.cli.options import LangName, ModelFolder, Precision, PrecisionName
 from sorter.domain import Outcome
 from sorter.errors import FolderError, ImageError, UsageError
 from sorter.report.writers import Formatter, KeptRow, Reports, Wanted
-from sorter.text import escape, named, pad
+from sorter.text import Lang, escape, named, pad
 
 
 class Engine(StrEnum):
@@ -82,19 +82,8 @@ def classify(
         bool,
         typer.Option("--resume", help="Keep every row that F already holds; retry its errors."),
     ] = False,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            metavar="DIR",
-            envvar="SORTER_MODEL",
-            help="Model folder.",
-            show_default="the one that ships",
-        ),
-    ] = None,
-    precision: Annotated[
-        Precision, typer.Option("--precision", help="Which network of the model to run.")
-    ] = Precision.INT8,
+    model: ModelFolder = None,
+    precision: PrecisionName = Precision.INT8,
     min_confidence: Annotated[
         float | None,
         typer.Option(
@@ -123,9 +112,7 @@ def classify(
     max_pixels: Annotated[
         int, typer.Option("--max-pixels", min=1, help="Refuse larger pictures unopened.")
     ] = 200_000_000,
-    lang: Annotated[
-        Language, typer.Option("--lang", help="Names of classes and bins.")
-    ] = Language.EN,
+    lang: LangName = Lang.EN,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress and no closing table.")
     ] = False,
@@ -256,7 +243,7 @@ def _thumbnail(path: Path, size_px: int, max_pixels: int) -> bytes:
         return b""
 
 
-def _readable(outcome: Outcome, lang: Language) -> str:
+def _readable(outcome: Outcome, lang: Lang) -> str:
     """One line for a person: status, bin, label and the name last, so that columns line up."""
     decision = outcome.decision
     if decision is None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sorter.cli.options import AsJson
+
 if TYPE_CHECKING:
     from sorter.dataset.check import Pair, Report
 
@@ -34,7 +36,7 @@ def check(
     keypoints: Annotated[
         bool, typer.Option("--keypoints/--no-keypoints", help="Compare keypoints too (OpenCV).")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find unreadable pictures, leaks between splits, duplicates, rare classes, label conflicts.
 

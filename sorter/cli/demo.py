@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from sorter.cli.options import LangName, ModelFolder
+from sorter.text import Lang
 
 
 def demo(
     seconds: Annotated[
         float, typer.Option("--seconds", min=1.0, help="Longest time that it may take.")
     ] = 30.0,
-    model: Annotated[
-        Path | None, typer.Option("--model", help="Bundle; default: the one that ships.")
-    ] = None,
+    model: ModelFolder = None,
     pictures: Annotated[
         Path | None, typer.Option("--pictures", help="Folder; default: the pictures that ship.")
     ] = None,
-    lang: Annotated[
-        Literal["en", "zh"], typer.Option("--lang", help="Language of items and bins.")
-    ] = "en",
+    lang: LangName = Lang.EN,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object at the end, and no screen.")
     ] = False,
@@ -52,20 +51,19 @@ def demo(
     opened = open_model(model)
     # With --json, stdout belongs to the machine that reads it.
     console = Console(stderr=as_json, quiet=as_json)
-    screen = open_screen(console, opened.taxonomy, total=len(shots), chinese=lang == "zh")
-    with screen:
-        tally = play(opened, shots, seconds=seconds, tell=screen.show)
+    with open_screen(console, total=len(shots), lang=lang) as show:
+        proof = play(opened, shots, seconds=seconds, tell=show)
     if as_json:
         answer = {
-            "pictures": tally.delivered,
-            "records": {state.value: count for state, count in sorted(tally.states.items())},
-            "moves": len(tally.moved),
-            "agree": tally.honest,
+            "pictures": proof.delivered,
+            "records": {state.value: count for state, count in sorted(proof.states.items())},
+            "moves": len(proof.moved),
+            "agree": proof.honest,
         }
         typer.echo(json.dumps(answer))
     else:
-        typer.echo(closing(tally))
-    if not tally.honest:
+        typer.echo(closing(proof))
+    if not proof.honest:
         raise typer.Exit(1)
 
 

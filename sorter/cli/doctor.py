@@ -12,14 +12,13 @@ from typing import Annotated
 
 import typer
 
+from sorter.cli.options import ModelFolder
+
 SERVICE_JOURNAL = Path("/var/lib/sorter/journal.sqlite")
 
 
 def doctor(
-    model: Annotated[
-        Path | None,
-        typer.Option("--model", envvar="SORTER_MODEL", help="Bundle; default: the one that ships."),
-    ] = None,
+    model: ModelFolder = None,
     watch: Annotated[
         Path | None, typer.Option("--watch", envvar="SORTER_DIR", help="Folder to be watched.")
     ] = None,

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sorter.cli.options import Language
+from sorter.cli.options import AsJson, Jobs, ModelFolder
 from sorter.domain import Prediction
 from sorter.errors import DataError, ImageError, UsageError
+from sorter.text import Lang
 
 if TYPE_CHECKING:
     from sorter.dataset.layout import Sample
@@ -52,16 +53,7 @@ def evaluate(
         Path,
         typer.Argument(help="DATA/{train,val,test}/<class>/, DATA/<class>/ or DATA/<source>/…."),
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            metavar="DIR",
-            envvar="SORTER_MODEL",
-            help="Model folder.",
-            show_default="the one that ships",
-        ),
-    ] = None,
+    model: ModelFolder = None,
     split: Annotated[
         Split, typer.Option("--split", help="auto: test, or val, or all: the first there is.")
     ] = Split.AUTO,
@@ -81,14 +73,9 @@ def evaluate(
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a contact sheet of the wrong ones.")
     ] = None,
-    lang: Annotated[
-        Language, typer.Option("--lang", help="Names of classes in --html.")
-    ] = Language.EN,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", min=1, max=1024, help="Threads.", show_default="the usable cores"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
+    lang: Annotated[Lang, typer.Option("--lang", help="Names of classes in --html.")] = Lang.EN,
+    jobs: Jobs = None,
+    as_json: AsJson = False,
 ) -> None:
     """Judge a model on labelled pictures: accuracy by class and by bin, calibration, coverage.
 

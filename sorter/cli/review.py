@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sorter.cli.options import Language
+from sorter.cli.options import LangName, ModelFolder
 from sorter.domain import Category, Taxonomy
 from sorter.errors import FolderError, SorterError
 from sorter.files import refuse_overlap
+from sorter.text import Lang
 
 if TYPE_CHECKING:
     from sorter.review.server import ReviewServer
@@ -27,16 +28,7 @@ def review(
     into: Annotated[
         Path, typer.Option("--into", help="Data folder for sorter train; made if missing.")
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            metavar="DIR",
-            envvar="SORTER_MODEL",
-            help="Model folder to suggest with.",
-            show_default="the one that ships",
-        ),
-    ] = None,
+    model: ModelFolder = None,
     taxonomy: Annotated[
         Path | None, typer.Option("--taxonomy", help="Other classes.", show_default="the model's")
     ] = None,
@@ -50,9 +42,7 @@ def review(
         int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")
     ] = 0,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
-    lang: Annotated[
-        Language, typer.Option("--lang", help="Language of classes and bins.")
-    ] = Language.EN,
+    lang: LangName = Lang.EN,
     as_json: Annotated[
         bool, typer.Option("--json", help="JSON lines: the address, then the totals.")
     ] = False,
@@ -80,9 +70,7 @@ def review(
     words, suggest = _open_model(model, taxonomy)
     shelf = Shelf(into, words)
     with Log(into) as book:
-        page = Page(
-            Queue(folder, shelf, book, again=again), words, suggest, chinese=lang is Language.ZH
-        )
+        page = Page(Queue(folder, shelf, book, again=again), words, suggest, lang=lang)
         with ReviewServer(page, host=host, port=port) as server:
             _announce(server, host, as_json=as_json, browser=not no_open)
             try:

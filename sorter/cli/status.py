@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from sorter.cli.options import LangName
+from sorter.text import Lang
 
 if TYPE_CHECKING:
     from sorter.station.journal.history import Summary
@@ -25,9 +28,7 @@ def status(
     follow: Annotated[
         bool, typer.Option("--follow", help="Until Ctrl-C: a live screen; piped, each change.")
     ] = False,
-    lang: Annotated[
-        Literal["en", "zh"], typer.Option("--lang", help="Language of item and bin names.")
-    ] = "en",
+    lang: LangName = Lang.EN,
     as_json: Annotated[
         bool, typer.Option("--json", help="A JSON object on stdout; with --follow one each second.")
     ] = False,
@@ -38,13 +39,14 @@ def status(
     """
     from sorter.cli.watch import default_journal
     from sorter.display import status_screen
+    from sorter.display.output import has_screen
     from sorter.station.journal.history import summarise
 
     file = journal or default_journal()
-    names = status_screen.Names(chinese=lang == "zh")
+    names = status_screen.Names(lang)
     if follow and as_json:
         status_screen.follow(file, last, lambda seen: typer.echo(_json(seen)), each_second=True)
-    elif follow and status_screen.has_screen():
+    elif follow and has_screen():
         status_screen.show_live(file, last, names)
     elif follow:
         status_screen.follow(file, last, lambda seen: typer.echo(status_screen.text(seen, names)))

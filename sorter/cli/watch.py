@@ -12,9 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from sorter.cli.options import Language, Precision
+from sorter.cli.options import ModelFolder, Precision
 from sorter.cli.signals import Asked
 from sorter.errors import EnvironmentFault
+from sorter.text import Lang
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +106,7 @@ def watch(
     low_confidence: Annotated[
         str, _opt("--low-confidence", help="Where a doubtful item goes. [default: as --unsure]")
     ] = "",
-    model: Annotated[
-        Path | None, _opt("--model", help="A bundle. [default: the one that ships]")
-    ] = None,
+    model: ModelFolder = None,
     precision: Annotated[
         Precision, _opt("--precision", help="Which network of the bundle.")
     ] = Precision.INT8,
@@ -131,9 +130,7 @@ def watch(
     dry_run: Annotated[
         bool, _opt("--dry-run", help="Record only: open no port, move nothing, archive nothing.")
     ] = False,
-    lang: Annotated[
-        Language, _opt("--lang", help="Language of class and bin names.")
-    ] = Language.EN,
+    lang: Annotated[Lang, _opt("--lang", help="Language of class and bin names.")] = Lang.EN,
     as_json: Annotated[bool, _opt("--json", help="A JSON line per record on stdout.")] = False,
 ) -> None:
     """Classify pictures as they arrive in DIR and command the device: the station.

@@ -37,7 +37,7 @@ MOVE_S = 0.3
 
 
 @dataclass
-class Tally:
+class Proof:
     """What happened: pictures delivered, records by state, movements the gate itself saw.
 
     `cut_short` says that somebody ended it, or the time was up, before the last picture.
@@ -62,17 +62,17 @@ class Tally:
 
 def play(
     model: Model, shots: Sequence[Shot], *, seconds: float, tell: Callable[[Record], None]
-) -> Tally:
+) -> Proof:
     """Run the station until every picture has its record, or for about `seconds`.
 
     `tell` gets each record as it is written. Ctrl-C and SIGTERM end it early and cleanly.
     """
-    tally = Tally()
+    proof = Proof()
 
     def note(record: Record) -> None:
-        tally.states[record.state] += 1
+        proof.states[record.state] += 1
         tell(record)
-        if tally.states.total() == len(shots):
+        if proof.states.total() == len(shots):
             station.stop()
 
     every_s = max(0.05, min(1.0, (seconds - AFTER_S) / max(1, len(shots))))
@@ -97,7 +97,7 @@ def play(
         )
 
         def end_early() -> None:
-            tally.cut_short = camera.delivered < len(shots)
+            proof.cut_short = camera.delivered < len(shots)
             station.stop()
 
         timer = threading.Timer(seconds, end_early)
@@ -108,9 +108,9 @@ def play(
         timer.start()
         station.run()
         camera.close()
-        tally.delivered = camera.delivered
-        tally.moved = _moves(log)
-    return tally
+        proof.delivered = camera.delivered
+        proof.moved = _moves(log)
+    return proof
 
 
 class _Curtain(Notifier):

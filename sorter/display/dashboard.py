@@ -33,7 +33,7 @@ ITEMS_FIRST = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ItemLine:
     """One item: its number, the time of day, and what became of it. `sure` is the bin's score."""
 
     n: int
@@ -47,13 +47,19 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
-    """Everything on the screen, the most important first. `items` is newest first."""
+class Head:
+    """The top of the screen: what the station is at, and what is wrong."""
 
     facts: Sequence[tuple[str, str]]
     problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Board(Head):
+    """Everything on the screen, the most important first. `items` is newest first."""
+
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    items: Sequence[Line] = ()
+    items: Sequence[ItemLine] = ()
     log: Sequence[str] = ()
 
 
@@ -102,7 +108,7 @@ def _facts(facts: Sequence[tuple[str, str]]) -> Table:
     return table
 
 
-def _items(items: Sequence[Line]) -> Table:
+def _items(items: Sequence[ItemLine]) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False, expand=True)
     table.add_column("n", justify="right", no_wrap=True)
     for name in ("time", "record", "bin"):

@@ -1,6 +1,6 @@
 """Where a station's words go: a screen, lines for journald, or JSON; and its log.
 
-Owns the choice. What is said belongs to `screen` and `station.console`.
+Owns the choice. What is said belongs to `watch_screen` and to the sink `console`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,30 @@ def shown(
     *, lang: str, as_json: bool, status: Callable[[], StationStatus | None]
 ) -> Iterator[Sink]:
     """The sink that shows records: a live screen on a terminal, otherwise a line each on stdout."""
-    if as_json or not _has_screen():
+    if as_json or not has_screen():
         yield Console(sys.stdout, lang=lang, as_json=as_json)
         return
     import rich.console
 
-    from sorter.display.watch_screen import Screen
+    from sorter.display.dashboard import Head
+    from sorter.display.watch_screen import StationScreen
+
+    def head() -> Head:
+        now = status()
+        if now is None:
+            return Head([("station", "starting")])
+        link = f"{now.link} {now.link_detail}".strip() if now.link_wanted else now.link
+        facts = [
+            ("station", f"watching {now.folder} ({now.mode}); Ctrl-C stops"),
+            ("link", link),
+            ("weights", now.model[:12]),
+            ("waiting", f"{now.pending} pictures"),
+        ]
+        return Head(facts, now.problems())
 
     # A stream of its own: what a lost terminal does not take must not wait in stdout's buffer.
     with _own_stdout() as stream:
-        console = rich.console.Console(file=stream)
-        screen = Screen(console, chinese=lang == "zh", status=status)
+        screen = StationScreen(rich.console.Console(file=stream), lang=lang, head=head)
         with _logging_into(screen.log) if sys.stderr.isatty() else contextlib.nullcontext(), screen:
             yield screen
     NonblockingWriter(sys.stdout).write(screen.closing() + "\n")
@@ -51,7 +64,8 @@ def log_to_stderr() -> None:
     logging.getLogger("watchdog").setLevel(logging.WARNING)
 
 
-def _has_screen() -> bool:
+def has_screen() -> bool:
+    """True where stdout is a terminal that can be redrawn."""
     if not sys.stdout.isatty():
         return False
     import rich.console

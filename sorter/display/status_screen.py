@@ -8,7 +8,6 @@ again.
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from sorter.display.dashboard import Board, Line, counts_table, draw
+from sorter.display.dashboard import Board, ItemLine, counts_table, draw
 from sorter.errors import JournalError
 from sorter.station.journal.history import Summary, summarise
 from sorter.taxonomy import default_taxonomy
-from sorter.text import escape
+from sorter.text import Lang, bin_word, escape, named
 
 FOLLOW_S = 1.0
 """Between two looks at the journal."""
@@ -35,23 +34,18 @@ _RESIZE_S = 0.2
 class Names:
     """Category and bin names in a language; the journal's own where our taxonomy has none."""
 
-    def __init__(self, *, chinese: bool) -> None:
-        taxonomy = default_taxonomy() if chinese else None
-        self._items = {i.name: i.name_zh for i in taxonomy.categories} if taxonomy else {}
-        self._bins = {b.key: b.name_zh for b in taxonomy.bins} if taxonomy else {}
+    def __init__(self, lang: str) -> None:
+        taxonomy = default_taxonomy() if lang == Lang.ZH else None
+        self._labels = {c.name: named(c, lang) for c in taxonomy.categories} if taxonomy else {}
+        self._bins = {b.key: bin_word(b, lang) for b in taxonomy.bins} if taxonomy else {}
 
-    def item(self, label: str) -> str:
-        """The name of the item that the journal calls `label`."""
-        return self._items.get(label, label)
+    def label(self, label: str) -> str:
+        """The name of the category that the journal calls `label`."""
+        return self._labels.get(label, label)
 
     def bin(self, key: str) -> str:
         """The name of bin `key`."""
         return self._bins.get(key, key)
-
-
-def has_screen() -> bool:
-    """True where stdout is a terminal that can be redrawn."""
-    return sys.stdout.isatty() and not Console().is_dumb_terminal
 
 
 def text(seen: Summary | str, names: Names) -> str:
@@ -165,14 +159,14 @@ def _problems(seen: Summary) -> list[str]:
     return problems
 
 
-def _line(row: dict[str, Any], names: Names) -> Line:
+def _line(row: dict[str, Any], names: Names) -> ItemLine:
     moment = str(row["done_at"] or row["arrived_at"])
-    return Line(
+    return ItemLine(
         n=row["n"],
         time=f"{moment[11:19]}Z" if len(moment) > 19 else "",
         state=row["state"],
         bin=names.bin(row["bin"]),
-        label=names.item(row["label"]),
+        label=names.label(row["label"]),
         sure=row["bin_confidence"],
         name=Path(row["path"]).name,
         reason=row["reason"],

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.live import Live
 
-from sorter.display.dashboard import Board, Line, draw
+from sorter.display.dashboard import Board, Head, ItemLine, draw
 from sorter.domain import Record
-from sorter.station.health.status import StationStatus
+from sorter.text import bin_word, named
 
 REDRAW_S = 0.25
 ITEMS = 200
@@ -28,23 +28,26 @@ CLOSE_S = 2.0
 """How long the end waits for a terminal that takes nothing."""
 
 
-class Screen:
-    """A sink of the loop and a context manager. `status` gives the last one seen, if any."""
+class StationScreen:
+    """A sink of the loop and a context manager. `head` gives the top of the screen as it is now.
+
+    The terminal comes back as it was, or the last drawing `stays` on it.
+    """
 
     def __init__(
-        self, console: Console, *, chinese: bool, status: Callable[[], StationStatus | None]
+        self, console: Console, *, lang: str, head: Callable[[], Head], stays: bool = False
     ) -> None:
-        self._console, self._chinese, self._status = console, chinese, status
+        self._console, self._lang, self._head, self._stays = console, lang, head, stays
         self._lock = threading.Lock()
         # Lines, not records: a record holds its picture's bytes.
-        self._lines: deque[Line] = deque(maxlen=ITEMS)
+        self._lines: deque[ItemLine] = deque(maxlen=ITEMS)
         self._ages: deque[tuple[float, float]] = deque(maxlen=ITEMS)
         self._counts: Counter[tuple[str, str]] = Counter()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="screen", daemon=True)
         self.log = _Pane()
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> StationScreen:
         self._thread.start()
         return self
 
@@ -74,56 +77,46 @@ class Screen:
         # A terminal that was closed: the station goes on without it.
         live = Live(
             console=self._console,
-            screen=True,
+            screen=not self._stays,
             auto_refresh=False,
             redirect_stdout=False,
             redirect_stderr=False,
         )
         with contextlib.suppress(OSError), live:
-            while not self._ending.wait(REDRAW_S):
+            ended = False
+            while not ended:
+                ended = self._ending.wait(REDRAW_S)
                 width, height = self._console.size
-                live.update(draw(self._board(), width=width, height=height), refresh=True)
+                live.update(draw(self._board(), width=width, height=height - 1), refresh=True)
 
     def _board(self) -> Board:
-        seen = self._status()
+        head = self._head()
         with self._lock:
             items, ages, counts = list(self._lines), list(self._ages), dict(self._counts)
-        facts = [("station", "starting")]
-        if seen is not None:
-            link = f"{seen.link} {seen.link_detail}".strip() if seen.link_wanted else seen.link
-            facts = [
-                ("station", f"watching {seen.folder} ({seen.mode}); Ctrl-C stops"),
-                ("link", link),
-                ("weights", seen.model[:12]),
-                ("waiting", f"{seen.pending} pictures"),
-            ]
-        facts.append(("pace", _pace(ages)))
         return Board(
-            facts=facts,
-            problems=seen.problems() if seen is not None else (),
+            facts=[*head.facts, ("pace", _pace(ages))],
+            problems=head.problems,
             counts=counts,
             items=items,
             log=self.log.lines(),
         )
 
-    def _line(self, record: Record) -> Line:
+    def _line(self, record: Record) -> ItemLine:
         decision = record.decision
         label = decision.label if decision else None
-        return Line(
+        return ItemLine(
             n=record.n,
             time=time.strftime("%H:%M:%SZ", time.gmtime(record.picture.arrived_at + record.age_s)),
             state=record.state.value,
             bin=self._bin(record),
-            label="" if label is None else label.name_zh if self._chinese else label.name,
+            label="" if label is None else named(label, self._lang),
             sure=decision.bin_confidence if decision else None,
             name=record.picture.path.name,
             reason=record.reason,
         )
 
     def _bin(self, record: Record) -> str:
-        if record.bin is None:
-            return ""
-        return record.bin.name_zh if self._chinese else record.bin.key
+        return bin_word(record.bin, self._lang) if record.bin is not None else ""
 
 
 def _pace(ages: list[tuple[float, float]]) -> str:

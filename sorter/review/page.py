@@ -19,6 +19,7 @@ from PIL import Image
 from sorter.domain import Category, Taxonomy
 from sorter.errors import SorterError, UsageError
 from sorter.review.queue import Queue, Shown
+from sorter.text import Lang, named
 from sorter.vision import images
 
 log = logging.getLogger(__name__)
@@ -54,10 +55,10 @@ class Page:
     """
 
     def __init__(
-        self, queue: Queue, taxonomy: Taxonomy, suggest: Suggest, *, chinese: bool = False
+        self, queue: Queue, taxonomy: Taxonomy, suggest: Suggest, *, lang: str = "en"
     ) -> None:
         self._queue, self._taxonomy, self._suggest = queue, taxonomy, suggest
-        self._chinese = chinese
+        self._lang = lang
         self._lock = Lock()
         self._choice = _Choice("", ())
         self._items = {item.code: item for item in taxonomy.categories}
@@ -163,11 +164,12 @@ class Page:
 
     def _words(self, item: Category) -> dict[str, str]:
         bin_ = self._taxonomy.bin_of(item)
-        names = (item.name_zh, item.name) if self._chinese else (item.name, item.name_zh)
+        other = Lang.EN if self._lang == Lang.ZH else Lang.ZH
+        names = named(item, self._lang), named(item, other)
         return {
             "code": item.code,
             "name": names[0],
             "other": names[1],
-            "bin": bin_.name_zh if self._chinese else bin_.name,
+            "bin": named(bin_, self._lang),
             "bin_number": str(bin_.number),
         }

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from sorter.demo.pictures import Shot, bundled, of_folder, with_trouble
-from sorter.demo.stage import Tally, play
+from sorter.demo.stage import Proof, play
 from sorter.display.demo_screen import closing
 from sorter.domain import ItemState, Record
 from sorter.errors import EnvironmentFault, FolderError
@@ -55,9 +55,9 @@ def _command(*words: str | Path) -> list[str]:
 def test_the_station_sorts_and_tells_trouble_apart(bundle: Path, folder: Path) -> None:
     records: list[Record] = []
     shots = with_trouble(of_folder(folder))
-    tally = play(open_model(bundle), shots, seconds=30, tell=records.append)
-    assert tally.honest, (tally, records)
-    assert tally.states == Counter(
+    proof = play(open_model(bundle), shots, seconds=30, tell=records.append)
+    assert proof.honest, (proof, records)
+    assert proof.states == Counter(
         {ItemState.DONE: PICTURES, ItemState.DUPLICATE: 1, ItemState.REJECTED: 1}
     )
     for record in records:
@@ -70,16 +70,16 @@ def test_the_station_sorts_and_tells_trouble_apart(bundle: Path, folder: Path) -
 
 def test_a_lie_would_be_seen() -> None:
     done = Counter({ItemState.DONE: 2, ItemState.REJECTED: 1})
-    assert Tally(3, done, [1, 2]).honest
-    assert Tally(4, done, [1, 2], cut_short=True).honest
-    for tally in (
-        Tally(4, done, [1, 2]),
-        Tally(3, done, [1]),
-        Tally(3, done, [1, 1]),
-        Tally(2, done, [1, 2], cut_short=True),
+    assert Proof(3, done, [1, 2]).honest
+    assert Proof(4, done, [1, 2], cut_short=True).honest
+    for proof in (
+        Proof(4, done, [1, 2]),
+        Proof(3, done, [1]),
+        Proof(3, done, [1, 1]),
+        Proof(2, done, [1, 2], cut_short=True),
     ):
-        assert not tally.honest
-        assert "do not agree" in closing(tally)
+        assert not proof.honest
+        assert "do not agree" in closing(proof)
 
 
 def test_json_is_one_object_and_nothing_else(bundle: Path, folder: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_terminal_gets_one_screen_and_ctrl_c_ends_it(bundle: Path, folder: Pat
     os.close(master)
     text = seen.decode()
     assert "\x1b[" in text
-    assert "Recyclable" in text
+    assert "recyclable" in text
     assert "ended before the last picture" in text
     assert "Traceback" not in text
     assert list(temporary.iterdir()) == []

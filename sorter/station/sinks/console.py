@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 from typing import TextIO
 
-from sorter.domain import Category, Record
+from sorter.domain import Record
 from sorter.station.sinks.nonblocking import NonblockingWriter
-from sorter.text import escape
+from sorter.text import bin_word, escape, named
 
 
 class Console:
     """A sink that prints. `lang` "zh" gives Chinese class and bin names; `as_json` a JSON line."""
 
     def __init__(self, stream: TextIO, *, lang: str = "en", as_json: bool = False) -> None:
-        self._zh, self._json = lang == "zh", as_json
+        self._lang, self._json = lang, as_json
         self._out = (
             NonblockingWriter(stream, note='{"lost": %d}') if as_json else NonblockingWriter(stream)
         )
@@ -29,9 +29,9 @@ class Console:
     def _as_text(self, record: Record) -> str:
         parts = [f"n={record.n}", record.state.value]
         if record.bin is not None:
-            parts.append(f"bin={record.bin.number}:{self._bin(record)}")
+            parts.append(f"bin={record.bin.number}:{bin_word(record.bin, self._lang)}")
         if record.decision is not None:
-            name = self._name(record.decision.label)
+            name = named(record.decision.label, self._lang)
             parts.append(f"{name!r} {record.decision.bin_confidence:.3f}")
         parts += [f"age={record.age_s:.2f}s", escape(record.picture.path.name)]
         if record.reason:
@@ -44,7 +44,7 @@ class Console:
             "n": record.n,
             "state": record.state.value,
             "path": escape(str(record.picture.path)),
-            "label": self._name(decision.label) if decision else "",
+            "label": named(decision.label, self._lang) if decision else "",
             "code": decision.label.code if decision else "",
             "bin": record.bin.key if record.bin else "",
             "confidence": round(decision.confidence, 4) if decision else None,
@@ -54,10 +54,3 @@ class Console:
             "model": record.model,
         }
         return json.dumps(document, ensure_ascii=False)
-
-    def _bin(self, record: Record) -> str:
-        assert record.bin is not None
-        return record.bin.name_zh if self._zh else record.bin.key
-
-    def _name(self, item: Category) -> str:
-        return item.name_zh if self._zh else item.name
