@@ -2,7 +2,7 @@
 
 Owns the escapes that every report and the terminal share, the cells of every CSV, and the choice
 between English and Chinese. A file name may hold a newline, a terminal's control sequence or bytes
-that are no text; none of them reaches a screen or a table.
+that are not text; none of them reaches a screen or a table.
 """
 
 from __future__ import annotations

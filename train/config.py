@@ -428,7 +428,8 @@ def make_config(given: Mapping[str, object], *, preset: str = "release") -> Conf
 def read_config(text: str) -> Config:
     """The Config of a file: what `to_json` wrote, by this version or an earlier one.
 
-    Settings that are no more are left out. Raises UsageError, and ValueError where it is no JSON.
+    Settings that no longer exist are left out. Raises UsageError, and ValueError where it is not
+    JSON.
     """
     stored = dict(json.loads(text))
     return make_config({name: stored[name] for name in settings() if name in stored})

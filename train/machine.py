@@ -131,8 +131,8 @@ def choose_amp(
 ) -> Machine:
     """The machine with the number format that `config.amp` asks for.
 
-    auto takes what the resumed run had, `kept`, since another would give other weights; else it
-    measures on a CPU. `network` is left as it was.
+    auto takes what the resumed run had, `kept`, since another would give other weights; otherwise
+    it measures on a CPU. `network` is left as it was.
     """
     wanted = kept if config.amp == "auto" and kept in _FORMATS else config.amp
     amp = _FORMATS.get(wanted)

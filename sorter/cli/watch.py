@@ -20,7 +20,7 @@ from sorter.text import Lang
 log = logging.getLogger(__name__)
 
 BROKEN_JOURNALS = 3
-"""So many in one run, one after the other, and the disk is no place for a journal."""
+"""After so many in one run, one after the other, the disk is not fit for a journal."""
 
 
 class Backlog(StrEnum):

@@ -114,7 +114,7 @@ def play(
 
 
 class _Curtain(Notifier):
-    """Nobody to notify; what is in the folder before READY would be backlog, so READY begins."""
+    """Notifies nothing; what is in the folder before READY would be backlog, so READY begins."""
 
     def __init__(self, camera: Camera) -> None:
         super().__init__({})

@@ -53,7 +53,7 @@ def classify(
 
     The Addresses among them are those that `urls.find` gave. `jobs` is the number of actors, a
     core each, default all of the cluster's. Joins the cluster that `RAY_ADDRESS` or `ray start`
-    names, else starts one on this machine for the time being. Raises MissingExtraError without
+    names, otherwise starts one on this machine for the time being. Raises MissingExtraError without
     Ray, EnvironmentFault where the cluster gives up.
     """
     ray = require()

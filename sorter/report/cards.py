@@ -17,7 +17,7 @@ class Mistake:
     """A picture whose label is wrong: the `truth`, None for none of the classes, and the answer.
 
     `confidence` is what the decision was made by. `unsure`: nothing would have moved for it. `by`
-    names who made the mistake, where several were asked.
+    names the engine that made the mistake, where several were asked.
     """
 
     path: Path

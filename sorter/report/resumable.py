@@ -183,7 +183,7 @@ class RowFile:
             self._file.close()
 
     def _take_place(self) -> None:
-        """The rows of this run and those that nobody asked for, as one file, in order."""
+        """The rows of this run and the earlier ones outside it, as one file, in order."""
         self.left_over = len(self._index)
         if self._index:
             new = self._part.open("rb")

@@ -38,7 +38,7 @@ class Shown:
 
 
 class Queue:
-    """The pictures of `folder` that nobody has answered for yet, in path order.
+    """The pictures of `folder` without an answer yet, in path order.
 
     With `again`, those skipped in earlier sittings come once more. Raises FolderError for a folder
     that is none.

@@ -54,7 +54,7 @@ def install(
 
 def current_settings(station: str, *, root: Path) -> str:
     """The settings file that a new install starts from: the one in place if it is ours and
-    unedited, else the one that ships. Raises EnvironmentFault.
+    unedited, otherwise the one that ships. Raises EnvironmentFault.
     """
     old = _read(_below(root, units.env_path(station)))
     return units.unmarked(old) if old is not None and units.is_ours(old) else units.example()

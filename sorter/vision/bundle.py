@@ -47,7 +47,7 @@ class Bundle:
 def default_bundle() -> Path:
     """The folder of the bundle that ships with sorter.
 
-    The installed package's own copy, else the checkout's `weights/`. Raises BundleError if
+    The installed package's own copy, otherwise the checkout's `weights/`. Raises BundleError if
     neither is there.
     """
     package = Path(__file__).resolve().parent.parent

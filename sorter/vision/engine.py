@@ -32,8 +32,8 @@ def openvino() -> Any:
 
     Its `__init__` also tries to import the model converter, which brings a command line and a
     telemetry client along: 0.12 s of every start, on a box that only runs networks. It goes on
-    without where that import fails, as it does for None in `sys.modules`. Who converts imports
-    `openvino.tools.ovc` by name, which works afterwards.
+    without where that import fails, as it does for None in `sys.modules`. Code that converts
+    imports `openvino.tools.ovc` by name, which works afterwards.
     """
     with _LOCK:
         if "openvino" not in sys.modules and _CONVERTER not in sys.modules:

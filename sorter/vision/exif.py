@@ -71,7 +71,7 @@ def jpeg_orientation(data: bytes) -> int:
 
 
 def png_orientation(data: bytes) -> int:
-    """The orientation, 1 to 8, in a PNG: of EXIF, whole or as ImageMagick's text, else of XMP."""
+    """The orientation, 1 to 8, in a PNG: EXIF's, whole or as ImageMagick's text, or XMP's."""
     xmp = 1
     for kind, start, end in png_chunks(data):
         body = data[start + 8 : end - 4]

@@ -182,7 +182,7 @@ def _decode_jpeg(data: bytes, size_px: int, max_pixels: int) -> Picture:
 
 
 def _jpeg_pixels(data: bytes, colours: str, least: tuple[int, int]) -> NDArray[np.uint8]:
-    """Strictly decoded, but for oddities that are no damage. Raises ValueError for what is."""
+    """Strictly decoded, except for oddities that are not damage. Raises ValueError for damage."""
 
     def decoded(part: bytes, *, strict: bool = True) -> NDArray[np.uint8]:
         least_height, least_width = least
@@ -275,7 +275,7 @@ def _decode_other(
                     orientation = orientation_of(image)
                 elif ORIENTATION_TAG in getattr(image, "tag_v2", ()):
                     orientation = tiff_orientation(data)  # Pillow turns a TIFF, of most writers
-                # An alpha of zeros only is a byte that nobody filled: the picture is opaque.
+                # An alpha of zeros only is a byte that was never filled in: the picture is opaque.
                 opaque = (
                     kind == "bmp"
                     and image.mode == "RGBA"

@@ -1,7 +1,7 @@
 """Is this file one whole picture? What its bytes alone can tell, before any decoder is asked.
 
 Decoders fill in what is missing and say nothing; these checks say no. And they know what looks
-like damage and is none: the oddities of cameras and encoders whose pictures are whole. Knows file
+like damage and is not: the oddities of cameras and encoders whose pictures are whole. Knows file
 formats, not pixels; raises ImageError only.
 """
 
@@ -72,7 +72,7 @@ def shows_its_end(data: bytes) -> bool:
     JPEG, PNG, GIF and WebP are checked from end to end. BMP, TIFF, HEIF and AVIF have no mark of
     their end: one that was given its full length first and is zeros from some place on may be a
     picture with a black foot, or half a picture. Whoever waits for a file should wait longer for
-    those. Raises ImageError for what is no picture.
+    those. Raises ImageError for what is not a picture.
     """
     return sniff(data) in ("jpeg", "png", "gif", "webp") or any(data[-TAIL_BYTES:])
 
@@ -161,7 +161,7 @@ def restart_intervals(data: bytes, complaint: str) -> Iterator[tuple[bytes, byte
 
 
 def jpeg_coefficient_bytes(data: bytes) -> int:
-    """What a decoder keeps of a JPEG that comes in several scans: every coefficient; else 0."""
+    """What a decoder keeps of a JPEG that comes in several scans: every coefficient; or 0."""
     frame = jpeg_frame(data)
     if frame is None:
         return 0

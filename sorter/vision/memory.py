@@ -70,7 +70,7 @@ def room(need_bytes: int, *, max_pixels: int = MAX_PIXELS) -> Iterator[None]:
     """Wait until `need_bytes` may be taken, for as long as the block lasts.
 
     Raises ImageError for more than MAX_BYTES, or than as many times that as `max_pixels` is times
-    the usual one: who allows larger pictures allows their memory.
+    the usual one: allowing larger pictures allows their memory.
     """
     limit = MAX_BYTES * max(max_pixels, MAX_PIXELS) // MAX_PIXELS
     if need_bytes > limit:

@@ -138,8 +138,8 @@ def gather(sources: Sources, taxonomy: Taxonomy, *, say: Callable[[str], None]) 
 class Pixels:
     """Decoded pictures of a corpus, (rows, side, side, 3) uint8 in one memory-mapped file.
 
-    For a GPU they, and their backgrounds, go into its memory whole where they fit; else each batch
-    is sent.
+    For a GPU they, and their backgrounds, go into its memory whole where they fit; otherwise each
+    batch is sent.
     """
 
     def __init__(self, corpus: Corpus, size_px: int, cache: Path) -> None:

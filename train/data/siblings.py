@@ -1,4 +1,4 @@
-"""Which pictures of DATA show one photograph, where nobody said; and how far validation leaks.
+"""Which pictures of DATA show one photograph, where no file says so; how far validation leaks.
 
 Owns the warning and the groups that folds need; the comparing is `sorter.dataset.duplicates`'s,
 the same that `sorter data check` uses.
@@ -55,7 +55,7 @@ def know_siblings(
 
 
 def _with_copies(corpus: Corpus) -> Corpus:
-    """A picture that nobody grouped joins the group that DATA gives the same bytes.
+    """A picture without a group joins the group that DATA gives the same bytes.
 
     Else a copy of a held-out picture among the extra ones would be trained on.
     """

@@ -33,7 +33,7 @@ BUNDLED: Mapping[str, tuple[str, int]] = {
 
 
 def draw(code: str, *, seed: int = 0, side_px: int = SIDE_PX) -> Image.Image:
-    """One RGB picture of the class `code`, `side_px` square; KeyError for a class nobody drew."""
+    """One RGB picture of the class `code`, `side_px` square; KeyError for one without a drawing."""
     rng = np.random.default_rng([seed, *code.encode()])
     return compose(OBJECTS[code](rng), rng, side_px)
 

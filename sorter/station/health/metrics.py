@@ -98,8 +98,8 @@ class _Histogram:
 class Metrics:
     """The station's numbers. Thread-safe.
 
-    A name or label that is not in `DECLARED` raises ValueError where `strict`; else it is logged
-    once and dropped, because a misspelt counter must not stop a station.
+    A name or label that is not in `DECLARED` raises ValueError where `strict`; otherwise it is
+    logged once and dropped, because a misspelt counter must not stop a station.
     """
 
     def __init__(self, *, strict: bool = False) -> None:

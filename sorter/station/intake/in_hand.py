@@ -15,7 +15,7 @@ from pathlib import Path
 from sorter.errors import ImageError
 
 CRASHES = 2
-"""So often a picture may be in hand at the end of a process; then it is opened no more."""
+"""How often a process may end with a picture in hand before that picture is given up."""
 
 DIGEST = 64
 """Letters of a SHA-256."""

@@ -1,4 +1,5 @@
-"""What lies in the watched folder and is not taken, said once each: nobody should wait in vain.
+"""What lies in the watched folder and is not taken, named once each, so that the operator does not
+wait in vain.
 
 Owns those words. Takes nothing and changes nothing.
 """

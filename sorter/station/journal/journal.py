@@ -152,8 +152,8 @@ class Journal:
     def recorded(self, path: Path, identity: Identity) -> bool:
         """True where the journal has this very file: the same path and the same identity.
 
-        One whose bytes could not be read is known by all but its ctime: mended rights are no new
-        picture. Where the disk does not answer the file counts as new: `same` finds its bytes.
+        One whose bytes could not be read is known by all but its ctime: mended rights do not make a
+        new picture. Where the disk does not answer the file counts as new: `same` finds its bytes.
         """
         try:
             rows = self._fetch(

@@ -154,7 +154,8 @@ def refuse_folder(path: Path) -> None:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Raise UsageError for a file that never was a journal; a damaged journal is none of those.
+    """Raise UsageError for a file that never was a journal; a damaged journal does not count as
+    one.
 
     It is known by what a database begins with, or, where that is damaged, by its name or by the
     files that a station leaves beside it.
@@ -243,7 +244,7 @@ def _connect(path: Path, *, is_new: bool) -> sqlite3.Connection:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
             raise _DamagedError(f"the journal is damaged ({error})") from error
         raise
-    except (UnicodeDecodeError, TypeError, ValueError) as error:  # names or values that are none
+    except (UnicodeDecodeError, TypeError, ValueError) as error:  # no usable name or value
         db.close()
         raise _DamagedError("the journal is damaged (names that are no text)") from error
     except BaseException:

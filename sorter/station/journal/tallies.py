@@ -142,6 +142,6 @@ STEP = (
 )
 """What leads from version 2 of the journal to 3.
 
-`audited` is "" for an item that nobody is to look at again, `waiting` for one that was chosen, and
+`audited` is "" for an item that need not be looked at again, `waiting` for one that was chosen, and
 then what a person found: `right` or `wrong`, by bin.
 """
