@@ -203,6 +203,40 @@ class Record:
     age_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Ended records of one hour that agree in all of this: `items` of them.
+
+    `hour` is the Unix time at which it began; `why` is "sorted", a `Reason`, or "" where nothing
+    was decided. Bins are keys, "" for none; `bin_moved` is where the items really went. `audited`
+    is "", "waiting", "right" or "wrong". `score` is the sum of their bins' confidence.
+    """
+
+    hour: int
+    station: str
+    model: str
+    state: str
+    why: str
+    bin_decided: str
+    bin_moved: str
+    audited: str
+    items: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a journal counts since some hour.
+
+    `classes` holds (code, label, items) of the sorted, most first; `moves` (milliseconds, items),
+    quickest first, in steps of 10 ms.
+    """
+
+    counts: tuple[Count, ...] = ()
+    classes: tuple[tuple[str, str, int], ...] = ()
+    moves: tuple[tuple[int, int], ...] = ()
+
+
 class Delivery(StrEnum):
     """How a movement ended, as far as the host can know.
 

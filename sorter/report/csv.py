@@ -28,6 +28,9 @@ COLUMNS = (
     "error",
 )
 
+BOM = "\ufeff"
+"""What a spreadsheet program wants to see before it reads UTF-8."""
+
 _HEADER = ",".join(COLUMNS) + "\n"
 
 

@@ -141,31 +141,31 @@ class ContactSheet:
                 self._spool.close()
 
     def _write(self, out: IO[bytes]) -> None:
-        style, script = _asset("contact.css"), _asset("contact.js")
+        style, script = asset("contact.css"), asset("contact.js")
         say = words.of(self._lang)
         total = sum(section.count for section in self._sections)
         present = [(i, section) for i, section in enumerate(self._sections) if section.count]
         links = "".join(
-            f'<li><a href="#s{i}">{_text(section.name)} <b>{section.count:,}</b></a></li>\n'
+            f'<li><a href="#s{i}">{markup(section.name)} <b>{section.count:,}</b></a></li>\n'
             for i, section in present
         )
         policy = (
-            f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
-            f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+            f"default-src 'none'; img-src data:; style-src '{digest(style)}'; "
+            f"script-src '{digest(script)}'; base-uri 'none'; form-action 'none'"
         )
         out.write(
             f'<!doctype html>\n<html lang="{say["lang"]}">\n<head>\n<meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<title>{_text(self._title)}</title>\n<link rel="icon" href="data:,">\n'
-            f"<style>{style}</style>\n</head>\n<body>\n<header>\n<h1>{_text(self._title)}</h1>\n"
+            f'<title>{markup(self._title)}</title>\n<link rel="icon" href="data:,">\n'
+            f"<style>{style}</style>\n</head>\n<body>\n<header>\n<h1>{markup(self._title)}</h1>\n"
             f'<p id="shown" role="status">{say["pictures"].format(total)}</p>\n'
             f'<nav aria-label="{say["sections"]}"><ul>\n{links}</ul></nav>\n'
             f"{_controls(say)}</header>\n<main>\n".encode()
         )
         for i, section in present:
             out.write(
-                f'<section id="s{i}" aria-labelledby="h{i}">\n<h2 id="h{i}">{_text(section.name)} '
+                f'<section id="s{i}" aria-labelledby="h{i}">\n<h2 id="h{i}">{markup(section.name)} '
                 f"<span>{section.count:,}</span></h2>\n".encode()
             )
             if len(section.kept) < section.count:
@@ -181,15 +181,15 @@ class ContactSheet:
     def _draw(self, card: Card) -> str:
         sure = "" if card.confidence is None else f"{card.confidence:.0%}"
         score = "" if card.confidence is None else f' data-p="{card.confidence:.4f}"'
-        detail = f"<em>{_text(card.detail)}</em>" if card.detail else ""
+        detail = f"<em>{markup(card.detail)}</em>" if card.detail else ""
         image = base64.b64encode(card.thumbnail).decode()
         frame = f'<img alt="" src="data:image/jpeg;base64,{image}">' if image else ""
         # Without an address the card is still a stop for the keyboard.
         where = f'href="{self._address(card.path)}"' if card.linked else 'tabindex="0"'
         return (
-            f'<li{score}><a {where} title="{_text(str(card.path))}"><span>{frame}</span>'
-            f"<b>{_text(card.title)}</b> <i>{sure}</i>{detail}"
-            f"<small>{_text(card.path.name)}</small></a></li>\n"
+            f'<li{score}><a {where} title="{markup(str(card.path))}"><span>{frame}</span>'
+            f"<b>{markup(card.title)}</b> <i>{sure}</i>{detail}"
+            f"<small>{markup(card.path.name)}</small></a></li>\n"
         )
 
     def _address(self, path: Path) -> str:
@@ -218,14 +218,16 @@ def _controls(say: dict[str, str]) -> str:
     )
 
 
-def _text(text: str) -> str:
+def markup(text: str) -> str:
     """Any text, as one line that is harmless in markup and in a quoted attribute."""
     return escape_markup(escape(text), quote=True)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of `assets`, whole."""
     return (resources.files("sorter.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """How a page's policy names its one style or script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""What a contact sheet says around its pictures, in the two languages of the names."""
+"""What a contact sheet and a station's numbers say, in the two languages of the names."""
 
 from __future__ import annotations
 
@@ -71,3 +71,110 @@ _WORDS = {
 def of(lang: str) -> dict[str, str]:
     """The words of `lang`, "en" or "zh"."""
     return _WORDS[lang]
+
+
+_NUMBERS = {
+    "en": {
+        "lang": "en",
+        "title": "The station in numbers",
+        "of": "station {}",
+        "span": "{} to {}, local time",
+        "nothing": "No record in this time.",
+        "moved": "Items by the bin they moved to",
+        "decided": "Items by the bin decided; nothing moved in this time",
+        "unsure": "Share left unsure",
+        "score": "Mean score",
+        "release": "the release: {:.0%}",
+        "why": "Why unsure",
+        "classes": "What came most",
+        "moves": "Movements",
+        "quick": "half within {:.2f} s, 99 of 100 within {:.2f} s, the slowest {:.2f} s",
+        "audit": "Audited",
+        "audited": "{wrong} of {judged} in a wrong bin",
+        "not audited": "nothing yet",
+        "lost": "Not done",
+        "apart": "Counted apart",
+        "decisions": "Decisions",
+        "items": "items",
+        "sorted": "sorted",
+        "share": "unsure",
+        "low_confidence": "low confidence",
+        "risk": "may be hazardous",
+        "unknown_object": "strange objects",
+        "empty": "empty trays",
+        "FAILED": "failed",
+        "UNCERTAIN": "uncertain",
+        "EXPIRED": "expired",
+        "UNSURE_HELD": "held",
+        "REJECTED": "no whole picture",
+        "DUPLICATE": "second pictures",
+        "hour": "hour",
+        "day": "day",
+        "week": "week from",
+        "table": "All periods",
+        "weights": "weights {}",
+        "too_few": "Too few decisions yet to say how well the model knows this place: {judged} of "
+        "{enough}.",
+        "as_released": "{unsure:.0%} are left unsure, as the release promises. Nothing to do.",
+        "more_unsure": "{unsure:.0%} are left unsure, where the release promises {release:.0%} at "
+        "a new place. It is time to teach the model this place: sorter teach --help",
+        "lower_score": "The mean score is {mean:.2f}, where the release has {release_mean:.2f}. It "
+        "is time to teach the model this place: sorter teach --help",
+        "drifted": "Lately {now:.0%} are left unsure, before {before:.0%}; the mean score is "
+        "{now_mean:.2f}, before {before_mean:.2f}. Light, camera or items have changed: look at "
+        "them, then teach the model: sorter teach --help",
+    },
+    "zh": {
+        "lang": "zh-CN",
+        "title": "站点统计",
+        "of": "站点 {}",
+        "span": "{} 至 {}（本地时间）",
+        "nothing": "此时段没有记录。",
+        "moved": "各垃圾桶实际投入的物品数",
+        "decided": "各垃圾桶判定的物品数（此时段没有动作）",
+        "unsure": "不确定的比例",
+        "score": "平均置信度",
+        "release": "发布值：{:.0%}",
+        "why": "不确定的原因",
+        "classes": "最常见的物品",
+        "moves": "动作时间",
+        "quick": "一半在 {:.2f} 秒内，99% 在 {:.2f} 秒内，最慢 {:.2f} 秒",
+        "audit": "抽查",
+        "audited": "抽查 {judged} 件，分错桶 {wrong} 件",
+        "not audited": "尚无",
+        "lost": "未完成",
+        "apart": "另计",
+        "decisions": "判定",
+        "items": "物品",
+        "sorted": "已分类",
+        "share": "不确定",
+        "low_confidence": "置信度低",
+        "risk": "可能有害",
+        "unknown_object": "未知物品",
+        "empty": "空托盘",
+        "FAILED": "失败",
+        "UNCERTAIN": "结果不明",
+        "EXPIRED": "超时",
+        "UNSURE_HELD": "未投放",
+        "REJECTED": "图片不完整",
+        "DUPLICATE": "重复图片",
+        "hour": "小时",
+        "day": "日期",
+        "week": "周起始",
+        "table": "全部时段",
+        "weights": "权重 {}",
+        "too_few": "判定还太少（{judged} / {enough}），尚不能说明模型对本站点的了解程度。",
+        "as_released": "{unsure:.0%} 不确定，与发布值相符，无需处理。",
+        "more_unsure": "{unsure:.0%} 不确定，发布值为 {release:.0%}。"
+        "该让模型学习本站点了：sorter teach --help",
+        "lower_score": "平均置信度为 {mean:.2f}，发布值为 {release_mean:.2f}。"
+        "该让模型学习本站点了：sorter teach --help",
+        "drifted": "近期 {now:.0%} 不确定，此前为 {before:.0%}；平均置信度 {now_mean:.2f}，此前为 "
+        "{before_mean:.2f}。光线、相机或物品有变化：请先检查，再让模型学习：sorter teach --help",
+    },
+}
+
+
+def of_numbers(lang: str) -> dict[str, str]:
+    """The words of a station's numbers in `lang`."""
+    return _NUMBERS[lang]

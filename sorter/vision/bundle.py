@@ -89,7 +89,7 @@ def open_bundle(path: Path) -> Bundle:
         temperature=first.temperature,
         precisions=precisions,
         digest=_digest(path, precisions),
-        card=_read_card(path / "card.json"),
+        card=read_card(path / "card.json"),
     )
 
 
@@ -101,7 +101,8 @@ def model_file(bundle: Bundle, precision: str) -> Path:
     return bundle.path / MODEL_FILES[precision]
 
 
-def _read_card(path: Path) -> Mapping[str, Any]:
+def read_card(path: Path) -> Mapping[str, Any]:
+    """A release's own notes, empty where there are none. Raises BundleError."""
     if not os.path.lexists(path):
         return {}
     try:

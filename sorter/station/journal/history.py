@@ -16,10 +16,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sorter.domain import Count, Counted
 from sorter.errors import JournalError
 from sorter.station.health.status import live_path
 from sorter.station.journal.schema import VERSION, path_of
-from sorter.station.journal.tallies import DERIVED, DERIVED_BEFORE
+from sorter.station.journal.tallies import (
+    CLASSES,
+    DERIVED,
+    DERIVED_BEFORE,
+    HOUR_S,
+    HOURS,
+    MOVES,
+    SORTED,
+    TALLIES,
+)
 
 COLUMNS = (
     "n",
@@ -124,6 +134,36 @@ def read_items(journal: Path) -> Iterator[dict[str, Any]]:
         yield from _rows(db, "ORDER BY n", ())
 
 
+def read_counts(journal: Path, *, since: float = 0.0, station: str | None = None) -> Counted:
+    """What ended of all that arrived from the hour of Unix time `since` on, of one station or all.
+
+    Raises JournalError.
+    """
+    with _open(journal) as db:
+        (version,) = _first(db, "PRAGMA user_version", journal)
+        of = {t: t.name if version >= _TALLIES_SINCE else t.counted() for t in TALLIES}
+        where = "WHERE hour >= ? AND (? IS NULL OR station = ?)"
+        values = (int(since // HOUR_S), station, station)
+        counts = db.execute(
+            f"SELECT hour * {HOUR_S}, station, model, state, why, bin_decided, bin_moved, audited,"
+            f" items, score FROM {of[HOURS]} {where} AND items > 0",
+            values,
+        )
+        classes = db.execute(
+            f"SELECT code, label, sum(items) FROM {of[CLASSES]} {where} AND why = '{SORTED}'"
+            " GROUP BY code, label ORDER BY sum(items) DESC, code",
+            values,
+        )
+        moves = db.execute(
+            f"SELECT ms, sum(items) FROM {of[MOVES]} {where} GROUP BY ms ORDER BY ms", values
+        )
+        return Counted(
+            tuple(Count(int(row[0]), *_texts(row[1:8]), *row[8:]) for row in counts),
+            tuple((_text(code), _text(label), int(n)) for code, label, n in classes),
+            tuple((int(ms), int(n)) for ms, n in moves),
+        )
+
+
 @contextlib.contextmanager
 def _open(journal: Path) -> Iterator[sqlite3.Connection]:
     if not journal.is_file():
@@ -199,6 +239,11 @@ def _rows(
 def _text(value: object) -> str:
     """A text, whatever a damaged row holds in its place."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _texts(values: tuple[object, ...]) -> tuple[str, str, str, str, str, str, str]:
+    station, model, state, why, decided, moved, audited = map(_text, values)
+    return station, model, state, why, decided, moved, audited
 
 
 def _is_number(value: object) -> bool:

@@ -1,0 +1,45 @@
+"""The page of `sorter report` in a real browser: a telephone, a desk, light, dark, no error."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sorter.report.numbers import By, Release, numbers
+from sorter.report.numbers_page import page
+from sorter.station.journal.history import read_counts
+from tests.soak.report import make
+from tests.support.browser import Browser
+
+
+@pytest.mark.parametrize("by", [By.WEEK, By.HOUR])
+def test_it_reads_on_every_screen(tmp_path: Path, by: By) -> None:
+    make(tmp_path / "j.sqlite", 2000)
+    counted = read_counts(tmp_path / "j.sqlite")
+    keys = ["recyclable", "residual", "hazardous", "food"]
+    found = numbers(counted, by=by, bins=keys, release=Release(0.29))
+    file = tmp_path / "report.html"
+    file.write_text(page(found, lang="en", bin_name=str, class_name=str), encoding="utf-8")
+    folder = Path(os.environ.get("SORTER_SHOTS", tmp_path))
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(file.as_uri())
+        assert browser.run("document.querySelectorAll('svg').length") == 2
+        for dark in (False, True):
+            browser.dark(dark)
+            paper = browser.run("getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, paper[4:-1].split(","))) < 300) is dark
+            for width in (360, 1400):
+                screen = {"width": width, "height": 1200, "deviceScaleFactor": 1, "mobile": False}
+                browser.call("Emulation.setDeviceMetricsOverride", **screen)
+                assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+                small = browser.run(
+                    "Math.min(...[...document.querySelectorAll('p, dd, dt, td, li, span')]"
+                    ".map(e => parseFloat(getComputedStyle(e).fontSize)))"
+                )
+                assert small >= 13
+                shade = "dark" if dark else "light"
+                browser.screenshot(folder / f"report-{by.value}-{width}-{shade}.png")
+        assert browser.console == []
+        assert [url for url in browser.requests if not url.startswith(("file:", "data:"))] == []
