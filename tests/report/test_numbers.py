@@ -99,9 +99,8 @@ def test_when_it_is_time_to_teach(verdict: Verdict, counts: list[Count]) -> None
 
 
 def test_a_card_says_what_it_promises() -> None:
-    assert Release.of({"figures": {"other_sources": {"coverage": 0.7}}}) == Release(
-        pytest.approx(0.3)
-    )
+    promised = Release.of({"figures": {"other_sources": {"coverage": 0.75}}})
+    assert promised == Release(0.25)
     assert Release.of({"figures": "none"}) == Release.of({}) == Release()
     assert report(count("risk", 900), release=Release()).verdict is Verdict.AS_RELEASED
 
