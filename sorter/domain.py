@@ -205,14 +205,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Ended records of one hour that agree in all of this: `items` of them.
+    """Ended records of one period that agree in all of this: `items` of them.
 
-    `hour` is the Unix time at which it began; `why` is "sorted", a `Reason`, or "" where nothing
+    `start` is the Unix time at which it began; `why` is "sorted", a `Reason`, or "" where nothing
     was decided. Bins are keys, "" for none; `bin_moved` is where the items really went. `audited`
     is "", "waiting", "right" or "wrong". `score` is the sum of their bins' confidence.
     """
 
-    hour: int
+    start: int
     station: str
     model: str
     state: str
@@ -226,7 +226,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What a journal counts since some hour.
+    """What a journal counts since some hour. `counts` are in the order of time.
 
     `classes` holds (code, label, items) of the sorted, most first; `moves` (milliseconds, items),
     quickest first, in steps of 10 ms.

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sorter.cli.options import Language
+from sorter.cli.options import AsJson
 from sorter.errors import UsageError
+from sorter.text import Lang
 
 _UNITS_S = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
@@ -55,8 +56,8 @@ def report(
             show_default="the one that ships",
         ),
     ] = None,
-    lang: Annotated[Language, typer.Option("--lang", help="Language of the report.")] = Language.EN,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
+    lang: Annotated[Lang, typer.Option("--lang", help="Lang of the report.")] = Lang.EN,
+    as_json: AsJson = False,
 ) -> None:
     """Sum up a journal: items by the bin they moved to, the unsure and why, and the trend.
 
@@ -73,6 +74,7 @@ def report(
         By,
         Period,
         Release,
+        begin,
         csv_columns,
         csv_rows,
         numbers,
@@ -84,9 +86,12 @@ def report(
 
     if excel and csv is None:
         raise UsageError("--excel says how to write a table: give --csv F too")
-    counted = read_counts(journal or default_journal(), since=_moment(since), station=station)
+    file, period = journal or default_journal(), By(by)
+    counted = read_counts(
+        file, lambda hour: begin(hour, period), since=_moment(since), station=station
+    )
     names = _Names(lang)
-    found = numbers(counted, by=By(by), bins=names.keys, release=Release.of(_card(model)))
+    found = numbers(counted, by=period, bins=names.keys, release=Release.of(_card(model)))
     if html is not None:
         write_page(html, found, lang=lang.value, bin_name=names.bin, class_name=names.item)
     if csv is not None:
@@ -104,7 +109,7 @@ def report(
 class _Names:
     """Names of bins and classes in a language; the journal's own where our taxonomy has none."""
 
-    def __init__(self, lang: Language) -> None:
+    def __init__(self, lang: Lang) -> None:
         from sorter.taxonomy import default_taxonomy
         from sorter.text import named
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -56,6 +56,15 @@ class Period:
     right: int = 0
     wrong: int = 0
     score: float = 0.0
+
+    def merge(self, other: Period) -> None:
+        """Take in all of another period."""
+        for name in ("moved", "decided", "why", "states"):
+            getattr(self, name).update(getattr(other, name))
+        self.strange_moved += other.strange_moved
+        self.right += other.right
+        self.wrong += other.wrong
+        self.score += other.score
 
     def add(self, count: Count) -> None:
         """Take in one count."""
@@ -192,21 +201,24 @@ class Numbers:
 def numbers(
     counted: Counted, *, by: By, bins: Sequence[str], release: Release, top: int = 10
 ) -> Numbers:
-    """Sum up. `bins` are the keys that the model has; others in the counts come after them."""
-    periods: defaultdict[datetime, Period] = defaultdict(Period)
-    total, first, last = Period(), Period(), Period()
-    begin_of = _cached(lambda hour: _begin(datetime.fromtimestamp(hour).astimezone(), by))
-    hours = [count.hour for count in counted.counts]
-    since_last = max(hours) - (max(hours) - min(hours)) / 4 if hours else 0
+    """Sum up counts by the periods of `begin`.
+
+    `bins` are the keys that the model has; others in the counts come after them.
+    """
+    periods: defaultdict[int, Period] = defaultdict(Period)
     for count in counted.counts:
-        periods[begin_of(count.hour)].add(count)
-        total.add(count)
-        (last if count.hour >= since_last else first).add(count)
-    if hours:  # A day without a picture is a gap, and shown as one.
-        for hour in range(min(hours), max(hours) + 1, HOUR_S):
-            periods[begin_of(hour)]
+        periods[count.start].add(count)
+    total, first, last = Period(), Period(), Period()
+    if periods:
+        begun, ended = min(periods), max(periods)
+        for start in list(periods):
+            total.merge(periods[start])
+            newest = start >= ended - (ended - begun) / 4
+            (last if newest else first).merge(periods[start])
+        for hour in range(begun, ended + 1, HOUR_S):
+            periods[begin(hour, by)]  # A day without a picture is a gap, and shown as one.
     for start, period in periods.items():
-        period.start = start
+        period.start = datetime.fromtimestamp(start).astimezone()
     there = {*total.moved, *total.decided} - {""}
     return Numbers(
         by=by,
@@ -264,27 +276,14 @@ def _document(period: Period, bins: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _begin(moment: datetime, by: By) -> datetime:
-    """When the period of `moment` began, in local time; a week begins on Monday."""
-    begun = moment.replace(minute=0, second=0, microsecond=0)
+def begin(hour: int, by: By) -> int:
+    """When the period of an hour began, both in Unix time: local midnight, a week's on Monday."""
     if by is By.HOUR:
-        return begun
-    begun = begun.replace(hour=0)
+        return hour
+    begun = datetime.fromtimestamp(hour).replace(hour=0, minute=0, second=0)
     if by is By.WEEK:
         begun -= timedelta(days=begun.weekday())
-    # The offset of that midnight, which a change to summer time may lie behind.
-    return begun.replace(tzinfo=None).astimezone()
-
-
-def _cached(begin: Callable[[int], datetime]) -> Callable[[int], datetime]:
-    known: dict[int, datetime] = {}
-
-    def cached(hour: int) -> datetime:
-        if hour not in known:
-            known[hour] = begin(hour)
-        return known[hour]
-
-    return cached
+    return int(begun.timestamp())
 
 
 def _percentiles(moves: Sequence[tuple[int, int]]) -> tuple[float, float, float] | None:

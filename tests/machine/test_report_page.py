@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sorter.report.numbers import By, Release, numbers
+from sorter.report.numbers import By, Release, begin, numbers
 from sorter.report.numbers_page import page
 from sorter.station.journal.history import read_counts
 from tests.soak.report import make
@@ -17,7 +17,7 @@ from tests.support.browser import Browser
 @pytest.mark.parametrize("by", [By.WEEK, By.HOUR])
 def test_it_reads_on_every_screen(tmp_path: Path, by: By) -> None:
     make(tmp_path / "j.sqlite", 2000)
-    counted = read_counts(tmp_path / "j.sqlite")
+    counted = read_counts(tmp_path / "j.sqlite", lambda hour: begin(hour, by))
     keys = ["recyclable", "residual", "hazardous", "food"]
     found = numbers(counted, by=by, bins=keys, release=Release(0.29))
     file = tmp_path / "report.html"

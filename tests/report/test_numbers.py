@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -14,6 +15,7 @@ from sorter.report.numbers import (
     Numbers,
     Release,
     Verdict,
+    begin,
     csv_columns,
     csv_rows,
     numbers,
@@ -30,10 +32,11 @@ def count(
 ) -> Count:
     told = {"station": "", "model": "m", "bin_decided": "food", "audited": "", "score": items * 0.9}
     ended = state or ("DONE" if moved else "UNSURE_HELD")
-    return Count(hour=hour, state=ended, why=why, bin_moved=moved, items=items, **{**told, **more})  # type: ignore[arg-type]
+    return Count(start=hour, state=ended, why=why, bin_moved=moved, items=items, **{**told, **more})  # type: ignore[arg-type]
 
 
 def report(*counts: Count, release: Release | None = None, by: By = By.DAY) -> Numbers:
+    counts = tuple(replace(c, start=begin(c.start, by)) for c in counts)
     counted = Counted(counts, (("0301", "Peel", 5),), ((300, 98), (400, 1), (900, 1)))
     return numbers(counted, by=by, bins=["residual", "food"], release=release or Release(0.3, 0.85))
 

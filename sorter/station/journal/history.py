@@ -134,21 +134,35 @@ def read_items(journal: Path) -> Iterator[dict[str, Any]]:
         yield from _rows(db, "ORDER BY n", ())
 
 
-def read_counts(journal: Path, *, since: float = 0.0, station: str | None = None) -> Counted:
+def read_counts(
+    journal: Path,
+    begin: Callable[[int], int],
+    *,
+    since: float = 0.0,
+    station: str | None = None,
+) -> Counted:
     """What ended of all that arrived from the hour of Unix time `since` on, of one station or all.
 
-    Raises JournalError.
+    `begin` says when the period of an hour began; both in Unix time. Raises JournalError.
     """
     with _open(journal) as db:
         (version,) = _first(db, "PRAGMA user_version", journal)
         of = {t: t.name if version >= _TALLIES_SINCE else t.counted() for t in TALLIES}
         where = "WHERE hour >= ? AND (? IS NULL OR station = ?)"
         values = (int(since // HOUR_S), station, station)
-        counts = db.execute(
-            f"SELECT hour * {HOUR_S}, station, model, state, why, bin_decided, bin_moved, audited,"
-            f" items, score FROM {of[HOURS]} {where} AND items > 0",
-            values,
-        )
+        first, last = db.execute(
+            f"SELECT min(hour), max(hour) FROM {of[HOURS]} {where}", values
+        ).fetchone()
+        keys = "station, model, state, why, bin_decided, bin_moved, audited"
+        counts = []
+        # A period at a time: the key begins with the hour, and no sort is larger than a period.
+        for start, begun, over in _periods(begin, first, last):
+            found = db.execute(
+                f"SELECT {keys}, sum(items), sum(score) FROM {of[HOURS]} {where} AND items > 0"
+                f" AND hour BETWEEN ? AND ? GROUP BY {keys}",
+                (*values, begun, over),
+            )
+            counts += [Count(start, *_texts(row[:7]), *row[7:]) for row in found]
         classes = db.execute(
             f"SELECT code, label, sum(items) FROM {of[CLASSES]} {where} AND why = '{SORTED}'"
             " GROUP BY code, label ORDER BY sum(items) DESC, code",
@@ -158,10 +172,24 @@ def read_counts(journal: Path, *, since: float = 0.0, station: str | None = None
             f"SELECT ms, sum(items) FROM {of[MOVES]} {where} GROUP BY ms ORDER BY ms", values
         )
         return Counted(
-            tuple(Count(int(row[0]), *_texts(row[1:8]), *row[8:]) for row in counts),
+            tuple(counts),
             tuple((_text(code), _text(label), int(n)) for code, label, n in classes),
             tuple((int(ms), int(n)) for ms, n in moves),
         )
+
+
+def _periods(
+    begin: Callable[[int], int], first: int | None, last: int | None
+) -> Iterator[tuple[int, int, int]]:
+    """Each period's start in Unix time, and its first and last hour, numbered."""
+    if first is None or last is None:
+        return
+    begun, start = first, begin(first * HOUR_S)
+    for hour in range(first + 1, last + 2):
+        following = begin(hour * HOUR_S)
+        if following != start or hour > last:
+            yield start, begun, hour - 1
+            begun, start = hour, following
 
 
 @contextlib.contextmanager
