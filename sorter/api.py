@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sorter.domain import Decision, Outcome
 from sorter.host.cores import usable_cores
 from sorter.vision import batch, images
-from sorter.vision.model import Model, open_model
+from sorter.vision.model import LoadedModel, open_model
 
 __all__ = ["Decision", "Outcome", "classify", "load"]
 
@@ -23,7 +23,7 @@ Picture = str | os.PathLike[str] | NDArray[np.uint8]
 """A file, a folder of files, or upright pixels: (height, width) grey, RGB or RGBA."""
 
 
-def load(model: str | os.PathLike[str] | None = None, *, precision: str = "int8") -> Model:
+def load(model: str | os.PathLike[str] | None = None, *, precision: str = "int8") -> LoadedModel:
     """Open a model folder and compile it for this machine; without a name the one that ships.
 
     `precision` is "int8" or "fp16". The model may be shared between threads and used many times.
@@ -39,7 +39,7 @@ def load(model: str | os.PathLike[str] | None = None, *, precision: str = "int8"
 
 
 def classify(
-    pictures: Picture | Iterable[Picture], *, model: Model | None = None
+    pictures: Picture | Iterable[Picture], *, model: LoadedModel | None = None
 ) -> Iterator[Outcome]:
     """One Outcome per picture, in the order given, while the rest is being worked on.
 
@@ -70,10 +70,10 @@ def classify(
     )
 
 
-def _sources(given: Iterable[Picture]) -> Iterator[Path | batch.Frame]:
+def _sources(given: Iterable[Picture]) -> Iterator[Path | batch.ArrayFrame]:
     for number, picture in enumerate(given):
         if isinstance(picture, np.ndarray):
-            yield batch.Frame(Path(f"<array {number}>"), picture)
+            yield batch.ArrayFrame(Path(f"<array {number}>"), picture)
         elif isinstance(picture, str | os.PathLike):
             yield from images.find([Path(picture)])
         else:

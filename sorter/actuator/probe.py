@@ -15,7 +15,7 @@ from sorter.actuator.serialport import Port
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """What a look at a port found; strings are empty where the device did not say."""
 
     answers: bool
@@ -43,7 +43,7 @@ def probe(
     boot_wait_s: float = 3.0,
     answer_wait_s: float = 2.0,
     clock: Callable[[], float] = time.monotonic,
-) -> Finding:
+) -> Diagnosis:
     """Wait for a start message, then send heart-beats until one is answered or time is up."""
     decoder = reply_decoder()
     heard = b""
@@ -70,15 +70,15 @@ def probe(
                 return _described(boot, message.fields[1], (clock() - sent_at) * 1000)
     if boot is not None:
         return _described(boot, boot.fields[6], None)
-    return Finding(False, _silence(heard, garbage))
+    return Diagnosis(False, _silence(heard, garbage))
 
 
-def _described(boot: Reply | None, state: str, round_trip_ms: float | None) -> Finding:
+def _described(boot: Reply | None, state: str, round_trip_ms: float | None) -> Diagnosis:
     _, firmware, boot_id, name, sid, mark, _ = boot.fields if boot else ("",) * 7
     if boot and boot.fields[0] != "WS1":
-        return Finding(False, f"the device speaks {boot.fields[0]!r}, not WS1: other firmware?")
+        return Diagnosis(False, f"the device speaks {boot.fields[0]!r}, not WS1: other firmware?")
     said = f"WS1 device {name!r}" if name else "a WS1 device (it did not restart, so no name)"
-    return Finding(
+    return Diagnosis(
         True,
         f"{said} answers and is {state}: {_STATES[state]}",
         state,

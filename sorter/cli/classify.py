@@ -152,7 +152,7 @@ def classify(
 
     from dataclasses import replace
 
-    from sorter.display.summary import Summary
+    from sorter.display.summary import BatchSummary
     from sorter.report import jsonl as jsonl_report
     from sorter.vision import batch, images
     from sorter.vision.bundle import default_bundle, open_bundle
@@ -188,7 +188,7 @@ def classify(
         elif not wanted.any:
             show = lambda o: _readable(o, lang)  # noqa: E731
 
-        summary = Summary(bundle.taxonomy, lang=lang)
+        summary = BatchSummary(bundle.taxonomy, lang=lang)
         listing = find(paths, recursive=recursive, leave_out=summary.leave_out)
         items = reports.mark_kept(listing) if resume else listing
         results = stack.enter_context(

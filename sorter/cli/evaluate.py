@@ -40,7 +40,7 @@ _DESCRIBED = {
 }
 
 
-class Engine(StrEnum):
+class Judged(StrEnum):
     """Which network of the bundle to judge."""
 
     TORCH = "torch"
@@ -64,7 +64,7 @@ def evaluate(
         Path | None, typer.Option("--unknown", help="Pictures of none of the classes.")
     ] = None,
     precision: Annotated[
-        list[Engine] | None,
+        list[Judged] | None,
         typer.Option("--precision", help="Repeatable.", show_default="all that can run"),
     ] = None,
     mistakes: Annotated[
@@ -165,18 +165,18 @@ def _choose(samples: Sequence[Sample], split: Split, data: Path) -> tuple[Split,
     return split, chosen
 
 
-def _available(bundle: Bundle) -> list[Engine]:
+def _available(bundle: Bundle) -> list[Judged]:
     """What this machine can run of this bundle, the original first."""
-    engines = [Engine(p) for p in ("fp16", "int8") if p in bundle.precisions]
+    engines = [Judged(p) for p in ("fp16", "int8") if p in bundle.precisions]
     if (bundle.path / "checkpoint.pt").is_file() and find_spec("torch") is not None:
-        engines.insert(0, Engine.TORCH)
+        engines.insert(0, Judged.TORCH)
     return engines
 
 
 def _predict(
-    engine: Engine, paths: Sequence[Path], bundle: Bundle, jobs: int | None
+    engine: Judged, paths: Sequence[Path], bundle: Bundle, jobs: int | None
 ) -> list[Prediction | ImageError]:
-    if engine is Engine.TORCH:
+    if engine is Judged.TORCH:
         from sorter.cli.train import torch_predictions
 
         return torch_predictions(bundle.path / "checkpoint.pt", paths)
@@ -185,7 +185,7 @@ def _predict(
     return list(predict(paths, bundle, precision=engine.value, jobs=jobs))
 
 
-def _show(engine: Engine, result: Evaluation) -> None:
+def _show(engine: Judged, result: Evaluation) -> None:
     from rich.console import Console
     from rich.table import Table
 

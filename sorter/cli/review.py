@@ -58,7 +58,7 @@ def review(
 
     Example: sorter review /var/lib/sorter/ring --into corrected
     """
-    from sorter.review.log import Log
+    from sorter.review.log import ReviewLog
     from sorter.review.page import Page
     from sorter.review.queue import Queue
     from sorter.review.server import ReviewServer
@@ -69,7 +69,7 @@ def review(
     refuse_overlap(into, [folder], option="--into")
     words, suggest = _open_model(model, taxonomy)
     shelf = Shelf(into, words)
-    with Log(into) as book:
+    with ReviewLog(into) as book:
         page = Page(Queue(folder, shelf, book, again=again), words, suggest, lang=lang)
         with ReviewServer(page, host=host, port=port) as server:
             _announce(server, host, as_json=as_json, browser=not no_open)

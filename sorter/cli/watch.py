@@ -23,7 +23,7 @@ BROKEN_JOURNALS = 3
 """After so many in one run, one after the other, the disk is not fit for a journal."""
 
 
-class Backlog(StrEnum):
+class BacklogMode(StrEnum):
     """What happens to pictures that lie in the folder at start."""
 
     RECORD = "record"
@@ -79,8 +79,8 @@ def watch(
         float, _opt("--burst", help="Pictures within so many seconds are one item; 0: each.")
     ] = 0.0,
     backlog: Annotated[
-        Backlog, _opt("--backlog", help="Pictures found at start: only record, or act on.")
-    ] = Backlog.RECORD,
+        BacklogMode, _opt("--backlog", help="Pictures found at start: only record, or act on.")
+    ] = BacklogMode.RECORD,
     archive: Annotated[
         Path | None, _opt("--archive", help="Move processed pictures to DIR/<date>/<bin>/.")
     ] = None,
@@ -188,7 +188,7 @@ def watch(
         empty=empty,
         unknown_object=unknown_object,
         low_confidence=low_confidence,
-        act_on_backlog=backlog is Backlog.ACTUATE,
+        act_on_backlog=backlog is BacklogMode.ACTUATE,
     )
     settings.check(classifier.taxonomy)
     meter = Metrics()

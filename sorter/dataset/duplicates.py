@@ -57,7 +57,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Duplicate:
     """Two pictures, by their positions, that show one photograph; `score` grows with certainty."""
 
     first: int
@@ -83,7 +83,7 @@ class Found:
     """All links, the pictures that could not be read (position → why), and whether keypoints were
     compared (they need OpenCV, of the `train` extra)."""
 
-    links: tuple[Link, ...]
+    links: tuple[Duplicate, ...]
     unreadable: dict[int, str]
     keypoints: bool
 
@@ -115,7 +115,7 @@ def find_links(
                 looks[i] = look
             if tick:
                 tick(i + 1, 2 * len(paths))
-    found: dict[tuple[int, int], Link] = {}
+    found: dict[tuple[int, int], Duplicate] = {}
     for link in (*_same_bytes(looks), *_same_look(looks, labels)):
         found.setdefault((link.first, link.second), link)
     if use:
@@ -132,7 +132,7 @@ def find_links(
     return Found(tuple(sorted(found.values(), key=lambda x: (x.first, x.second))), unreadable, use)
 
 
-def groups_of(count: int, links: Sequence[Link]) -> list[int]:
+def groups_of(count: int, links: Sequence[Duplicate]) -> list[int]:
     """For each of `count` pictures the number of its group: linked pictures share one."""
     parent = list(range(count))
 
@@ -196,18 +196,18 @@ def _sift(grey: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.floa
     return np.array([p.pt for p in points], np.float32), features.astype(np.float32)
 
 
-def _same_bytes(looks: dict[int, _Look]) -> list[Link]:
+def _same_bytes(looks: dict[int, _Look]) -> list[Duplicate]:
     by_digest: dict[str, list[int]] = defaultdict(list)
     for i, look in looks.items():
         by_digest[look.digest].append(i)
     return [
-        Link(same[0], other, Kind.SAME_BYTES, 1.0)
+        Duplicate(same[0], other, Kind.SAME_BYTES, 1.0)
         for same in by_digest.values()
         for other in same[1:]
     ]
 
 
-def _same_look(looks: dict[int, _Look], labels: Sequence[int]) -> list[Link]:
+def _same_look(looks: dict[int, _Look], labels: Sequence[int]) -> list[Duplicate]:
     order = list(looks)
     if len(order) < 2:
         return []
@@ -226,11 +226,11 @@ def _same_look(looks: dict[int, _Look], labels: Sequence[int]) -> list[Link]:
                 i, j = order[first], order[second]
                 if labels[i] == labels[j] or _same_pixels(looks[i], looks[j]):
                     score = 1.0 - float(apart[a, b]) / bits
-                    links.append(Link(i, j, Kind.SAME_LOOK, score))
+                    links.append(Duplicate(i, j, Kind.SAME_LOOK, score))
     return links
 
 
-def _same_photograph(members: Sequence[int], looks: dict[int, _Look]) -> list[Link]:
+def _same_photograph(members: Sequence[int], looks: dict[int, _Look]) -> list[Duplicate]:
     """Pairs among `members` whose keypoints one affine map explains."""
     count = len(members)
     table = np.zeros((count, KEYPOINTS, 128), np.float32)
@@ -248,7 +248,7 @@ def _same_photograph(members: Sequence[int], looks: dict[int, _Look]) -> list[Li
                 continue
             for j, score in _match(points, features, others, members[k + 1 :], looks):
                 best[j] = max(score, best.get(j, 0.0))
-        links += [Link(i, j, Kind.SAME_PHOTOGRAPH, score) for j, score in best.items()]
+        links += [Duplicate(i, j, Kind.SAME_PHOTOGRAPH, score) for j, score in best.items()]
     return links
 
 

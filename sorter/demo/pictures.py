@@ -17,14 +17,14 @@ from sorter.files import is_picture_name, write_whole
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class DemoPicture:
     """One file to deliver: its name in the folder and its bytes."""
 
     name: str
     data: bytes
 
 
-def bundled() -> list[Shot]:
+def bundled() -> list[DemoPicture]:
     """The pictures that ship with sorter. Raises EnvironmentFault where there are none."""
     folder = resources.files("sorter.samples").joinpath("pictures")
     shots = _shots(folder.iterdir() if folder.is_dir() else ())
@@ -35,7 +35,7 @@ def bundled() -> list[Shot]:
     return shots
 
 
-def of_folder(folder: Path) -> list[Shot]:
+def of_folder(folder: Path) -> list[DemoPicture]:
     """A user's own pictures, read and never changed. Raises FolderError."""
     try:
         shots = _shots(folder.iterdir())
@@ -46,18 +46,18 @@ def of_folder(folder: Path) -> list[Shot]:
     return shots
 
 
-def _shots(entries: Iterable[Traversable]) -> list[Shot]:
+def _shots(entries: Iterable[Traversable]) -> list[DemoPicture]:
     return [
-        Shot(entry.name, entry.read_bytes())
+        DemoPicture(entry.name, entry.read_bytes())
         for entry in sorted(entries, key=lambda e: e.name)
         if is_picture_name(entry.name) and entry.is_file()
     ]
 
 
-def with_trouble(shots: Sequence[Shot]) -> list[Shot]:
+def with_trouble(shots: Sequence[DemoPicture]) -> list[DemoPicture]:
     """`shots` with what a camera does on a bad day: one sent twice, one cut in half."""
-    twice = Shot(f"again-{shots[0].name}", shots[0].data)
-    cut = Shot(f"cut-{shots[-1].name}", shots[-1].data[: len(shots[-1].data) // 2])
+    twice = DemoPicture(f"again-{shots[0].name}", shots[0].data)
+    cut = DemoPicture(f"cut-{shots[-1].name}", shots[-1].data[: len(shots[-1].data) // 2])
     middle = max(1, len(shots) // 2)
     return [*shots[:middle], twice, cut, *shots[middle:]]
 
@@ -65,7 +65,7 @@ def with_trouble(shots: Sequence[Shot]) -> list[Shot]:
 class Camera:
     """Delivers shots one by one from a thread of its own, `every_s` seconds apart."""
 
-    def __init__(self, folder: Path, shots: Sequence[Shot], *, every_s: float) -> None:
+    def __init__(self, folder: Path, shots: Sequence[DemoPicture], *, every_s: float) -> None:
         self._folder, self._shots, self._every_s = folder, shots, every_s
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)

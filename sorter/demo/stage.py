@@ -20,7 +20,7 @@ from sorter.actuator.simulator.eeprom import Kept
 from sorter.actuator.simulator.endpoints import PtySocket
 from sorter.actuator.simulator.eventlog import EventLog
 from sorter.actuator.simulator.simulator import Simulator
-from sorter.demo.pictures import Camera, Shot
+from sorter.demo.pictures import Camera, DemoPicture
 from sorter.domain import ItemState, Record, Taxonomy
 from sorter.station.compose import open_station
 from sorter.station.health.systemd import Notifier
@@ -37,7 +37,7 @@ MOVE_S = 0.3
 
 
 @dataclass
-class Proof:
+class DemoProof:
     """What happened: pictures delivered, records by state, movements the gate itself saw.
 
     `cut_short` says that somebody ended it, or the time was up, before the last picture.
@@ -61,13 +61,13 @@ class Proof:
 
 
 def play(
-    model: Model, shots: Sequence[Shot], *, seconds: float, tell: Callable[[Record], None]
-) -> Proof:
+    model: Model, shots: Sequence[DemoPicture], *, seconds: float, tell: Callable[[Record], None]
+) -> DemoProof:
     """Run the station until every picture has its record, or for about `seconds`.
 
     `tell` gets each record as it is written. Ctrl-C and SIGTERM end it early and cleanly.
     """
-    proof = Proof()
+    proof = DemoProof()
 
     def note(record: Record) -> None:
         proof.states[record.state] += 1

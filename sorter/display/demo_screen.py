@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
-from sorter.demo.stage import Proof
+from sorter.demo.stage import DemoProof
 from sorter.display.dashboard import Head
 from sorter.display.watch_screen import StationScreen
 from sorter.domain import Record
@@ -37,7 +37,7 @@ def open_screen(console: Console, *, total: int, lang: str) -> Iterator[Callable
         yield show
 
 
-def closing(proof: Proof) -> str:
+def closing(proof: DemoProof) -> str:
     """The last line: what came in, what became of it, and what the gate says."""
     parts = [f"{count} {state.value}" for state, count in sorted(proof.states.items())]
     verdict = "every picture has one record and every DONE one movement"

@@ -11,7 +11,7 @@ from sorter.files import suffix_of
 from sorter.text import columns, named, pad
 
 
-class Summary:
+class BatchSummary:
     """Counts, and their table, with the names of bins in `lang`."""
 
     def __init__(self, taxonomy: Taxonomy, *, lang: str) -> None:

@@ -123,7 +123,7 @@ class _Worker:
         job, size_px = self._job, self._bundle.size_px
         path = Path(os.fsdecode(name)) if source < 0 else urls.address(os.fsdecode(name))
 
-        def opened() -> images.Picture:
+        def opened() -> images.DecodedPicture:
             if source < 0:
                 return images.load(path, size_px, max_pixels=job.max_pixels)
             data = urls.read(job.sources[source].files, place)

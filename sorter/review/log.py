@@ -23,7 +23,7 @@ NAME = ".review.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Labelling:
     """One answer: `do` is label, skip or undo (of the last answer of the same folder).
 
     `folder`, `name`, `size` and `mtime_ns` say which file was shown; `code` and `file` (relative
@@ -40,7 +40,7 @@ class Answer:
     file: str = ""
 
 
-class Log:
+class ReviewLog:
     """The log of one DATA, open and locked. Raises FolderError, also where another has it."""
 
     def __init__(self, root: Path, *, wall: Callable[[], float] = time.time) -> None:
@@ -66,7 +66,7 @@ class Log:
             ) from error
         self.answers = [a for a in map(_parse, text.splitlines()) if a is not None]
 
-    def append(self, answer: Answer) -> None:
+    def append(self, answer: Labelling) -> None:
         """Add an answer, durable on return. Raises FolderError."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._wall()))
         line = json.dumps({"at": moment, **asdict(answer)})
@@ -96,15 +96,17 @@ class Log:
         self.close()
 
 
-def _parse(line: bytes) -> Answer | None:
+def _parse(line: bytes) -> Labelling | None:
     """A line that is not an answer is passed over: the pictures themselves are the truth."""
     try:
         row: Any = json.loads(line)
-        fields = {name: row[name] for name in Answer.__dataclass_fields__}
+        fields = {name: row[name] for name in Labelling.__dataclass_fields__}
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     whole = all(isinstance(fields[n], int) for n in ("size", "mtime_ns"))
     texts = all(isinstance(v, str) for n, v in fields.items() if n not in ("size", "mtime_ns"))
     return (
-        Answer(**fields) if whole and texts and fields["do"] in ("label", "skip", "undo") else None
+        Labelling(**fields)
+        if whole and texts and fields["do"] in ("label", "skip", "undo")
+        else None
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sorter.domain import Category
 from sorter.errors import FolderError, ImageError, UsageError
-from sorter.review.log import Answer, Log
+from sorter.review.log import Labelling, ReviewLog
 from sorter.review.shelf import Shelf
 from sorter.station.sinks.unsure import UnsureName
 from sorter.text import escape
@@ -32,7 +32,7 @@ class Shown:
     them (`score` in per cent)."""
 
     data: bytes
-    seen: Answer
+    seen: Labelling
     code: str = ""
     score: int = 0
 
@@ -44,11 +44,11 @@ class Queue:
     that is none.
     """
 
-    def __init__(self, folder: Path, shelf: Shelf, book: Log, *, again: bool = False) -> None:
+    def __init__(self, folder: Path, shelf: Shelf, book: ReviewLog, *, again: bool = False) -> None:
         self._folder, self._shelf, self._log = folder, shelf, book
         self._home = os.fsdecode(folder.resolve())
         self._waiting: deque[Path] = deque()
-        self._history: list[Answer] = []
+        self._history: list[Labelling] = []
         self._current: Shown | None = None
         self._broken: dict[_Key, str] = {}
         self.labelled = self.skipped = 0
@@ -70,7 +70,7 @@ class Queue:
         return len(self._waiting) + (self._current is not None)
 
     @property
-    def last(self) -> Answer | None:
+    def last(self) -> Labelling | None:
         """What `undo` would take back."""
         return self._history[-1] if self._history else None
 
@@ -119,7 +119,7 @@ class Queue:
         if data is not None:
             self._current = _shown(data, replace(answer, do="", code="", file=""))
 
-    def _remember(self, answer: Answer) -> None:
+    def _remember(self, answer: Labelling) -> None:
         if answer.folder != self._home:
             return
         if answer.do == "undo":
@@ -161,20 +161,20 @@ class Queue:
             return None
         name, _, mtime_ns = key
         digest = hashlib.sha256(data).hexdigest()
-        return _shown(data, Answer("", digest, self._home, name, len(data), mtime_ns))
+        return _shown(data, Labelling("", digest, self._home, name, len(data), mtime_ns))
 
     def _need(self, digest: str) -> Shown:
         if self._current is None or self._current.seen.sha256 != digest:
             raise UsageError("that picture has its answer already")
         return self._current
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: Labelling) -> None:
         self._log.append(answer)
         self._history.append(answer)
         self._done.add(_key(answer))
         self._current = None
 
-    def _again(self, answer: Answer) -> bytes | None:
+    def _again(self, answer: Labelling) -> bytes | None:
         """A skipped picture's content, if the ring still has it."""
         try:
             data = images.read(self._folder / answer.name)
@@ -183,10 +183,10 @@ class Queue:
         return data if hashlib.sha256(data).hexdigest() == answer.sha256 else None
 
 
-def _key(answer: Answer) -> _Key:
+def _key(answer: Labelling) -> _Key:
     return answer.name, answer.size, answer.mtime_ns
 
 
-def _shown(data: bytes, seen: Answer) -> Shown:
+def _shown(data: bytes, seen: Labelling) -> Shown:
     name = UnsureName.read(Path(seen.name).name)
     return Shown(data, seen, name.code, name.score) if name else Shown(data, seen)

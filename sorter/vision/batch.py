@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Frame:
+class ArrayFrame:
     """A picture that is not a file: `pixels` as `images.from_array` takes; a row's `path`."""
 
     path: Path
@@ -97,7 +97,7 @@ def workers_for(jobs: int | None) -> int:
 
 
 def run(
-    items: Iterable[Path | Frame | T],
+    items: Iterable[Path | ArrayFrame | T],
     classifier: Classifier,
     bundle: Bundle,
     *,
@@ -111,7 +111,7 @@ def run(
     def conclude(opened: Sequence[_Opened]) -> list[Outcome]:
         outcomes = []
         for one, answer in zip(opened, _ask(classifier, opened), strict=True):
-            path = one.source.path if isinstance(one.source, Frame) else one.source
+            path = one.source.path if isinstance(one.source, ArrayFrame) else one.source
             outcomes.append(_conclude(path, one, answer, bundle, policy, thumbnails=thumbnails))
         return outcomes
 
@@ -155,7 +155,7 @@ def predict(
 
 def classify_one(
     path: Path,
-    opened: Callable[[], images.Picture],
+    opened: Callable[[], images.DecodedPicture],
     classifier: Classifier,
     bundle: Bundle,
     policy: Policy,
@@ -175,20 +175,20 @@ def classify_one(
 class _Opened:
     """A picture or why there is none, and the seconds it took."""
 
-    source: Path | Frame
-    picture: images.Picture | ImageError
+    source: Path | ArrayFrame
+    picture: images.DecodedPicture | ImageError
     seconds: float
 
     @classmethod
-    def of(cls, source: Path | Frame, size_px: int, max_pixels: int) -> _Opened:
-        if isinstance(source, Frame):
+    def of(cls, source: Path | ArrayFrame, size_px: int, max_pixels: int) -> _Opened:
+        if isinstance(source, ArrayFrame):
             return cls.by(source, lambda: images.from_array(source.pixels, size_px))
         return cls.by(source, lambda: images.load(source, size_px, max_pixels=max_pixels))
 
     @classmethod
-    def by(cls, source: Path | Frame, opened: Callable[[], images.Picture]) -> _Opened:
+    def by(cls, source: Path | ArrayFrame, opened: Callable[[], images.DecodedPicture]) -> _Opened:
         begun = time.perf_counter()
-        picture: images.Picture | ImageError
+        picture: images.DecodedPicture | ImageError
         try:
             picture = opened()
         except ImageError as error:
@@ -205,12 +205,14 @@ class _Answer:
 
 
 def _is_source(item: object) -> bool:
-    return isinstance(item, Path | Frame)
+    return isinstance(item, Path | ArrayFrame)
 
 
 def _ask(classifier: Classifier, opened: Sequence[_Opened]) -> list[_Answer | None]:
     """An answer for each picture, None where there is none."""
-    pixels = [one.picture.pixels for one in opened if isinstance(one.picture, images.Picture)]
+    pixels = [
+        one.picture.pixels for one in opened if isinstance(one.picture, images.DecodedPicture)
+    ]
     if not pixels:
         return [None] * len(opened)
     begun = time.perf_counter()

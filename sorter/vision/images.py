@@ -57,7 +57,7 @@ pays for small pictures on few cores; elsewhere decoding side by side is worth m
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedPicture:
     """One whole picture: `pixels` (side, side, 3) RGB, upright; the original's upright size."""
 
     pixels: NDArray[np.uint8]
@@ -92,7 +92,7 @@ def find(
             yield root
 
 
-def load(path: Path, size_px: int, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def load(path: Path, size_px: int, *, max_pixels: int = MAX_PIXELS) -> DecodedPicture:
     """Open, decode, turn upright and resize one file to (size_px, size_px, 3).
 
     Never waits on a pipe or a device. Raises ImageError, without the path, for anything but a
@@ -122,7 +122,7 @@ def read(path: Path) -> bytes:
     return data
 
 
-def decode(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> DecodedPicture:
     """The picture in `data`, upright, stretched to (size_px, size_px, 3).
 
     One resize for every use (`resize`), sides not kept in proportion. Raises ImageError unless the
@@ -136,7 +136,7 @@ def decode(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> Pictur
     return _decode_other(data, kind, size_px, max_pixels)
 
 
-def from_array(pixels: NDArray[np.uint8], size_px: int) -> Picture:
+def from_array(pixels: NDArray[np.uint8], size_px: int) -> DecodedPicture:
     """A picture that is decoded already, upright, by the same resize.
 
     Grey (height, width), RGB (height, width, 3) or RGBA, which is laid over white. Raises
@@ -159,7 +159,7 @@ def from_array(pixels: NDArray[np.uint8], size_px: int) -> Picture:
     return _upright(to_square(pixels, size_px), width, height, orientation=1)
 
 
-def _decode_jpeg(data: bytes, size_px: int, max_pixels: int) -> Picture:
+def _decode_jpeg(data: bytes, size_px: int, max_pixels: int) -> DecodedPicture:
     integrity.check_jpeg(data)
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
@@ -224,7 +224,7 @@ def _decodes(jpeg: bytes, *, but: re.Pattern[str] | None = None) -> bool:
     return True
 
 
-def _decode_png(data: bytes, size_px: int, max_pixels: int) -> Picture:
+def _decode_png(data: bytes, size_px: int, max_pixels: int) -> DecodedPicture:
     plain = integrity.plain_png(data)
     orientation = png_orientation(data)
     quick = _quick_png(plain)
@@ -252,7 +252,7 @@ def _quick_png(data: bytes) -> NDArray[np.uint8] | None:
 
 def _decode_other(
     data: bytes, kind: str, size_px: int, max_pixels: int, orientation: int = 1
-) -> Picture:
+) -> DecodedPicture:
     from PIL import Image, UnidentifiedImageError
 
     if kind == "heif":
@@ -304,11 +304,13 @@ def _refuse_holes(data: bytes) -> None:
         raise ImageError("damaged WEBP: a hole of zeros")
 
 
-def _upright(square: NDArray[np.uint8], width: int, height: int, orientation: int) -> Picture:
+def _upright(
+    square: NDArray[np.uint8], width: int, height: int, orientation: int
+) -> DecodedPicture:
     """Turned after the resize: the square is small, and stretching does not mind the order."""
     if TURNS[orientation].swaps_sides:
         width, height = height, width
-    return Picture(np.ascontiguousarray(turn(square, orientation)), width, height)
+    return DecodedPicture(np.ascontiguousarray(turn(square, orientation)), width, height)
 
 
 def _scale(width: int, height: int, size_px: int) -> int:

@@ -18,7 +18,7 @@ from sorter.vision.decide import average, decide, with_min_confidence
 from sorter.vision.engine import default_cache_dir
 
 
-class Model:
+class LoadedModel:
     """A model ready to classify. `digest` names the weights; safe to share between threads."""
 
     def __init__(
@@ -59,7 +59,7 @@ def open_model(
     max_pixels: int = images.MAX_PIXELS,
     threads: int | None = None,
     streams: int = 1,
-) -> Model:
+) -> LoadedModel:
     """Open a bundle folder (default: the one that ships with sorter) and compile its network.
 
     `min_confidence` replaces every bin's threshold; pictures of more than `max_pixels` are refused
@@ -82,7 +82,7 @@ def open_model(
     )
     if signature(_files(folder)) != before:
         raise BundleError(f"{folder}: changed while it was being read; try again once it is whole")
-    return Model(bundle, classifier, policy, max_pixels=max_pixels)
+    return LoadedModel(bundle, classifier, policy, max_pixels=max_pixels)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -6,13 +6,13 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from sorter.vision.images import Picture
+from sorter.vision.images import DecodedPicture
 
 SIDE_PX = 160
 """The longest side: large enough to tell a can from a bottle, about 5 kB."""
 
 
-def draw(picture: Picture, side_px: int = SIDE_PX, *, quality: int = 75) -> bytes:
+def draw(picture: DecodedPicture, side_px: int = SIDE_PX, *, quality: int = 75) -> bytes:
     """`picture`, upright, its longest side at most `side_px` and never larger than its pixels.
 
     Drawn from the square that the model saw, so that no file is decoded for it a second time.

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from sorter.actuator.protocol import Reply, reply_decoder
-from sorter.actuator.simulator.cable import Faults, Line, apply, flipped, stray_reply
+from sorter.actuator.simulator.cable import Faults, NoisyLine, apply, flipped, stray_reply
 from sorter.errors import UsageError
 
 
@@ -27,11 +27,11 @@ def test_fault_words_set_and_act() -> None:
 
 
 def test_line_keeps_order_and_loses_what_it_must() -> None:
-    line = Line(Faults(delay_s=1.0), random.Random(1), inward=True)
+    line = NoisyLine(Faults(delay_s=1.0), random.Random(1), inward=True)
     for i in range(50):
         line.put(b"%d\n" % i, i * 0.01)
     assert line.get(99.0) == b"".join(b"%d\n" % i for i in range(50))
-    line = Line(Faults(drop_in=0.5), random.Random(1), inward=True)
+    line = NoisyLine(Faults(drop_in=0.5), random.Random(1), inward=True)
     for _ in range(1000):
         line.put(b"x", 0.0)
     assert 400 < len(line.get(0.0)) < 600

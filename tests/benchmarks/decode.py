@@ -65,11 +65,11 @@ def main() -> int:
     return 0 if same >= NEEDED * count else 1
 
 
-def _scaled(data: bytes, size_px: int) -> images.Picture:
+def _scaled(data: bytes, size_px: int) -> images.DecodedPicture:
     return images.decode(data, size_px)
 
 
-def _full(data: bytes, size_px: int) -> images.Picture:
+def _full(data: bytes, size_px: int) -> images.DecodedPicture:
     with Image.open(io.BytesIO(data)) as picture:
         return images.from_array(np.asarray(picture.convert("RGB")), size_px)
 

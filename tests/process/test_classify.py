@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sorter.display.progress import Progress
-from sorter.display.summary import Summary
+from sorter.display.summary import BatchSummary
 from sorter.domain import Taxonomy
 from sorter.errors import FolderError
 from sorter.text import columns
@@ -224,6 +224,6 @@ def test_a_count_that_fails_leaves_the_error_to_the_work() -> None:
 
 
 def test_chinese_names_keep_the_table_straight() -> None:
-    lines = Summary(TAXONOMY, lang="zh").table().splitlines()[:-1]
+    lines = BatchSummary(TAXONOMY, lang="zh").table().splitlines()[:-1]
     assert any("金属" in line for line in lines)
     assert len({columns(line) for line in lines}) == 1

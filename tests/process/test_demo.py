@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sorter.demo.pictures import Shot, bundled, of_folder, with_trouble
-from sorter.demo.stage import Proof, play
+from sorter.demo.pictures import DemoPicture, bundled, of_folder, with_trouble
+from sorter.demo.stage import DemoProof, play
 from sorter.display.demo_screen import closing
 from sorter.domain import ItemState, Record
 from sorter.errors import EnvironmentFault, FolderError
@@ -70,13 +70,13 @@ def test_the_station_sorts_and_tells_trouble_apart(bundle: Path, folder: Path) -
 
 def test_a_lie_would_be_seen() -> None:
     done = Counter({ItemState.DONE: 2, ItemState.REJECTED: 1})
-    assert Proof(3, done, [1, 2]).honest
-    assert Proof(4, done, [1, 2], cut_short=True).honest
+    assert DemoProof(3, done, [1, 2]).honest
+    assert DemoProof(4, done, [1, 2], cut_short=True).honest
     for proof in (
-        Proof(4, done, [1, 2]),
-        Proof(3, done, [1]),
-        Proof(3, done, [1, 1]),
-        Proof(2, done, [1, 2], cut_short=True),
+        DemoProof(4, done, [1, 2]),
+        DemoProof(3, done, [1]),
+        DemoProof(3, done, [1, 1]),
+        DemoProof(2, done, [1, 2], cut_short=True),
     ):
         assert not proof.honest
         assert "do not agree" in closing(proof)
@@ -148,7 +148,7 @@ def test_the_bundled_pictures_are_whole() -> None:
 
 
 def test_trouble_is_added_and_nothing_taken() -> None:
-    shots = [Shot(f"{i}.jpg", bytes([i]) * 10) for i in range(4)]
+    shots = [DemoPicture(f"{i}.jpg", bytes([i]) * 10) for i in range(4)]
     made = with_trouble(shots)
     assert [s for s in made if s in shots] == shots
     assert len(made) == 6

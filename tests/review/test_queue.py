@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sorter.dataset.layout import read_labelled
-from sorter.review.log import NAME, Log
+from sorter.review.log import NAME, ReviewLog
 from sorter.review.queue import Queue
 from sorter.review.shelf import Shelf
 from tests.support.review_stand import ROOT, make_ring, sitting
@@ -211,7 +211,7 @@ def test_a_damaged_log_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     ring, into = make_ring(tmp_path / "ring", 2), tmp_path / "data"
     outside = paint(tmp_path / "outside.png", (9, 9, 9))
     shelf = Shelf(into, taxonomy3())
-    with Log(into) as book:
+    with ReviewLog(into) as book:
         queue = Queue(ring, shelf, book)
         shown = queue.current()
         assert shown is not None
@@ -223,7 +223,7 @@ def test_a_damaged_log_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     }
     text = "\n".join(["{", "[]", "{}", '{"do": 1}', json.dumps(row), '{"at": "2026'])
     (into / NAME).write_text(text)
-    with Log(into) as book:
+    with ReviewLog(into) as book:
         assert len(book.answers) == 1
         with pytest.raises(Exception, match="by hand"):
             Queue(ring, shelf, book).undo()
@@ -240,7 +240,7 @@ def test_names_from_outside_do_not_leave_the_data_folder(tmp_path: Path) -> None
     ):
         paint(tmp_path / "a.png", (i, 99, 7)).rename(ring / os.fsdecode(name))
     shelf = Shelf(into, taxonomy3())
-    with Log(into) as book:
+    with ReviewLog(into) as book:
         queue = Queue(ring, shelf, book)
         while (shown := queue.current()) is not None:
             queue.label(shown.seen.sha256, taxonomy3().categories[1])

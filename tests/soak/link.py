@@ -19,7 +19,7 @@ from random import Random
 
 from sorter.actuator.protocol import Verb
 from sorter.actuator.session import Exchange, Session, State
-from sorter.actuator.simulator.cable import Faults, Line, stray_reply
+from sorter.actuator.simulator.cable import Faults, NoisyLine, stray_reply
 from sorter.actuator.simulator.device import Device
 from sorter.actuator.simulator.eeprom import Kept, Ram
 from sorter.domain import Delivery, Movement
@@ -73,8 +73,8 @@ class World:
             report=self._witness,
             new_boot=self._new_boot,
         )
-        self._inward = Line(faults, self._random, inward=True)
-        self._outward = Line(faults, self._random, inward=False)
+        self._inward = NoisyLine(faults, self._random, inward=True)
+        self._outward = NoisyLine(faults, self._random, inward=False)
         self.session = Session("soak", 1)
         self.device.power_on(self.now)
         self.session.opened(self.now)

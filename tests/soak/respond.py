@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sorter.vision.model import Model, open_model
+from sorter.vision.model import LoadedModel, open_model
 from tests.soak.camera import drop
 from tests.soak.site import Site, open_site, tell
 
@@ -87,7 +87,7 @@ def run(*, items: int, seed: int) -> tuple[dict[str, Any], list[str]]:
 
 
 def _one_size(
-    site: Site, model: Model, marks: Path, wanted: dict[str, str], shots: Sequence[bytes]
+    site: Site, model: LoadedModel, marks: Path, wanted: dict[str, str], shots: Sequence[bytes]
 ) -> tuple[list[float], list[float]]:
     """Seconds from close to GO without the settling, and seconds alone, a picture each."""
     waits_s: list[float] = []

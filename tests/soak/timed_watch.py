@@ -18,7 +18,7 @@ from sorter.vision import model
 
 _GO = re.compile(rb"GO \S+ (\d+) ")
 _write = serialport.FilePort.write
-_predict = model.Model.predict
+_predict = model.LoadedModel.predict
 
 
 def write(self: serialport.FilePort, data: bytes) -> int:
@@ -30,7 +30,7 @@ def write(self: serialport.FilePort, data: bytes) -> int:
     return taken
 
 
-def predict(self: model.Model, data: bytes) -> Prediction:
+def predict(self: model.LoadedModel, data: bytes) -> Prediction:
     time.sleep(float(os.environ["SOAK_PREDICT_S"]))
     return _predict(self, data)
 
@@ -39,5 +39,5 @@ if __name__ == "__main__":
     if "SOAK_GO" in os.environ:
         serialport.FilePort.write = write  # type: ignore[method-assign]  # the witness
     if "SOAK_PREDICT_S" in os.environ:
-        model.Model.predict = predict  # type: ignore[method-assign]  # a slower box
+        model.LoadedModel.predict = predict  # type: ignore[method-assign]  # a slower box
     main()

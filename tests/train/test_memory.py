@@ -22,7 +22,7 @@ from train.judge.calibrate import Calibration  # noqa: E402
 from train.judge.figures import predictions  # noqa: E402
 from train.networks import Network, build  # noqa: E402
 from train.networks.memory import PREFIX, Memory, from_tensors, remember  # noqa: E402
-from train.networks.start_weights import Weights, fill  # noqa: E402
+from train.networks.start_weights import StartWeights, fill  # noqa: E402
 from train.release.ir import Released, convert, save_ir  # noqa: E402
 from train.release.quantize import post_training  # noqa: E402
 
@@ -202,16 +202,16 @@ def test_start_weights_bring_a_memory_of_the_same_classes_in_any_order() -> None
     tensors = {**network.state_dict(), **{PREFIX + k: v for k, v in memory.state_dict().items()}}
     for outputs in (2, 3):  # with a score of strangeness of its own, or without
         fresh = build("cnn", outputs, size_px=32)
-        fill(fresh, Weights(tensors, ("a", "b")), ("b", "a"))
+        fill(fresh, StartWeights(tensors, ("a", "b")), ("b", "a"))
         assert fresh.memory is not None
         assert torch.equal(fresh.memory.values[:, [1, 0, 2]], memory.values)
     other = build("cnn", 3, size_px=32)
-    assert "memory" in fill(other, Weights(tensors, ("a", "b")), ("b", "c"))
-    assert "does not name" in fill(other, Weights(tensors), ("a", "b"))
+    assert "memory" in fill(other, StartWeights(tensors, ("a", "b")), ("b", "c"))
+    assert "does not name" in fill(other, StartWeights(tensors), ("a", "b"))
     assert other.memory is None
     with pytest.raises(ModelError, match="memory"):
         broken = {**tensors, PREFIX + "keys": torch.full_like(memory.keys, torch.nan)}
-        fill(other, Weights(broken, ("a", "b")), ("a", "b"))
+        fill(other, StartWeights(broken, ("a", "b")), ("a", "b"))
 
 
 @pytest.mark.parametrize("kind", ["fp16", "int8"])

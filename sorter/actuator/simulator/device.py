@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import inf
 
 from sorter.actuator.protocol import Answer, Command, Garbage, Reply, Verb, command_decoder, encode
-from sorter.actuator.simulator.eeprom import Memory
+from sorter.actuator.simulator.eeprom import Eeprom
 
 SILENCE_S = 3.0
 NAKS_PER_S = 2
@@ -26,7 +26,7 @@ class Device:
     def __init__(
         self,
         *,
-        memory: Memory,
+        memory: Eeprom,
         report: Report,
         new_boot: Callable[[], str],
         name: str = "sim",

@@ -14,7 +14,7 @@ from sorter.errors import FolderError
 from sorter.files import refuse_foreign, refuse_picture_name, write_whole
 
 
-class Memory(Protocol):
+class Eeprom(Protocol):
     """What survives a reset: the session id and the highest number ever started."""
 
     def load(self) -> tuple[str, int] | None:
@@ -73,14 +73,14 @@ class FileMemory:
         self._path = path
 
     def load(self) -> tuple[str, int] | None:
-        """See Memory; a damaged or missing file is a lost memory."""
+        """See Eeprom; a damaged or missing file is a lost memory."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             kept = json.loads(self._path.read_text(encoding="utf-8"))
             return str(kept["sid"]), int(kept["hwm"])
         return None
 
     def save(self, sid: str, mark: int) -> None:
-        """See Memory. FolderError where the file cannot be written."""
+        """See Eeprom. FolderError where the file cannot be written."""
         write_whole(
             self._path, json.dumps({"sid": sid, "hwm": mark}), option="--eeprom", sync=False
         )

@@ -17,9 +17,9 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from sorter.actuator.simulator.cable import Faults, Line, apply, stray_reply
+from sorter.actuator.simulator.cable import Faults, NoisyLine, apply, stray_reply
 from sorter.actuator.simulator.device import Device
-from sorter.actuator.simulator.eeprom import Memory
+from sorter.actuator.simulator.eeprom import Eeprom
 from sorter.actuator.simulator.eventlog import EventLog
 from sorter.errors import FolderError, UsageError
 
@@ -45,7 +45,7 @@ class Simulator:
         self,
         socket: Socket,
         *,
-        memory: Memory,
+        memory: Eeprom,
         faults: Faults | None = None,
         words: Iterable[str] = (),
         log: EventLog | None = None,
@@ -72,8 +72,8 @@ class Simulator:
             bins=bins,
             move_s=move_s,
         )
-        self._inward = Line(self.faults, self._random, inward=True)
-        self._outward = Line(self.faults, self._random, inward=False)
+        self._inward = NoisyLine(self.faults, self._random, inward=True)
+        self._outward = NoisyLine(self.faults, self._random, inward=False)
         self._partial = b""
         self._start_at = self._reset_at = self._plug_at = inf
         self._deaf_until = self._stalled_until = -inf

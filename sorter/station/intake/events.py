@@ -123,7 +123,7 @@ class Inotify:
             # A symlinked folder must be watched where it really is.
             real = os.path.realpath(folder)
             observer.schedule(
-                _Handler(real, self._take),
+                _EventHandler(real, self._take),
                 real,
                 recursive=self._recursive,
                 event_filter=[FileClosedEvent, FileMovedEvent],
@@ -180,7 +180,7 @@ def _end(observer: BaseObserver) -> None:
         observer.join(2.0)
 
 
-class _Handler(FileSystemEventHandler):
+class _EventHandler(FileSystemEventHandler):
     """An exception out of a handler would end watchdog's dispatcher for good: none gets out."""
 
     def __init__(self, root: str, take: Callable[[str], None]) -> None:
