@@ -5,21 +5,36 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import SupportsFloat
 
 from train.config import Config
 
 
-def epoch_line(row: Mapping[str, float], seconds: float, config: Config) -> str:
-    """Figures of a finished epoch; `seconds` is what all epochs so far took."""
-    done = int(row["epoch"])
-    left = (config.epochs - done) * seconds / done
-    text = f"epoch {done}/{config.epochs}  loss {row['loss']:.4f}"
-    if "val_top1" in row:
-        text += f"  val label {row['val_top1']:.2%} bin {row['val_bin']:.2%}"
-    return f"{text}  {row['pictures_per_s']:.0f} pictures/s  about {left / 60:.0f} min left"
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """How a finished epoch, counted from 1, went: a row of history.csv.
+
+    `rate` is the learning rate of its last step; `val_top1` and `val_bin` are the shares of
+    validation pictures with the right class and bin, None where there are no such pictures.
+    """
+
+    epoch: int
+    loss: float
+    rate: float
+    pictures_per_s: float
+    val_top1: float | None = None
+    val_bin: float | None = None
+
+    def line(self, seconds: float, config: Config) -> str:
+        """As a person reads it; `seconds` is what all epochs so far took."""
+        left = (config.epochs - self.epoch) * seconds / self.epoch
+        text = f"epoch {self.epoch}/{config.epochs}  loss {self.loss:.4f}"
+        if self.val_top1 is not None and self.val_bin is not None:
+            text += f"  val label {self.val_top1:.2%} bin {self.val_bin:.2%}"
+        return f"{text}  {self.pictures_per_s:.0f} pictures/s  about {left / 60:.0f} min left"
 
 
 class Ticker:

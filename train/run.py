@@ -32,7 +32,7 @@ from train.judge.calibrate import Calibration, calibrate, to_json
 from train.machine import Machine, amp_name, choose_amp, open_machine
 from train.networks import Network, build
 from train.networks.start_weights import load_start, refuse_forgetting
-from train.progress import Log
+from train.progress import Epoch, Log
 from train.release.card import describe_run, make_card
 from train.release.export import Proof, export, save_checkpoint
 from train.release.quantize import int8_scores
@@ -237,7 +237,7 @@ class _Trained:
     """
 
     network: Network
-    history: list[dict[str, float]]
+    history: list[Epoch]
     judged: NDArray[np.int64]
     scores: NDArray[np.float32]
     tested: NDArray[np.int64]

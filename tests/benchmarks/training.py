@@ -204,7 +204,7 @@ def _train(data: Path, taxonomy: Path | None, size: Size, config: Config, folder
         right = float((said == corpus.labels[val]).mean())
         _say(
             f"{machine.device.type}: {right:.2%} of {len(val)} held out, {took:.0f} s, "
-            f"{history[-1]['pictures_per_s']:,.0f} pictures/s in the last epoch"
+            f"{history[-1].pictures_per_s:,.0f} pictures/s in the last epoch"
         )
 
 

@@ -12,9 +12,9 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ from train.fit.update import (
 from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network
-from train.progress import Ticker, epoch_line
+from train.progress import Epoch, Ticker
 
 _EVAL_BATCH = {"cpu": 64, "cuda": 256}
 _GLANCE = 400
@@ -82,7 +82,7 @@ class TrainState:
     step: int = 0
     loss_sum: float = 0.0
     best: float = -1.0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list)
     seconds: float = 0.0
 
     @classmethod
@@ -106,13 +106,14 @@ class TrainState:
 
     def save(self, file: Path, config: Config) -> None:
         """Write the checkpoint `file`. Raises FolderError."""
-        parts = {
+        parts: dict[str, Any] = {
             "recipe": recipe_digest(config),
             "model": self.network.state_dict(),
             "start": self.begun_with,
             "average": {} if self.average is None else self.average.weights,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "history": [asdict(epoch) for epoch in self.history],
         }
         checkpoint.save(file, parts | {name: getattr(self, name) for name in _COUNTERS})
 
@@ -130,11 +131,12 @@ class TrainState:
         for weights, saved in ((self.begun_with, stored["start"]), (averages, stored["average"])):
             for name, value in saved.items():
                 weights[name].copy_(value)
+        self.history = [Epoch(**row) for row in stored["history"]]
         for name in _COUNTERS:
             setattr(self, name, stored[name])
 
 
-_COUNTERS = ("epoch", "step", "loss_sum", "best", "history", "seconds")
+_COUNTERS = ("epoch", "step", "loss_sum", "best", "seconds")
 
 
 def fit(
@@ -146,7 +148,7 @@ def fit(
     stop: Interrupt,
     say: Say,
     resume: bool = False,
-) -> list[dict[str, float]]:
+) -> list[Epoch]:
     """Train `network` in place and leave it with the weights to release; the history comes back.
 
     Writes `last.pt` and `best.pt` into the job's folder. Raises KeyboardInterrupt after saving
@@ -199,20 +201,21 @@ def fit(
         state.seconds += time.perf_counter() - begun
         candidate = state.candidate(config)
         _refuse_divergence(mean, state, config, candidate)
-        row = {"epoch": state.epoch + 1.0, "loss": mean}
-        row["rate"] = float(state.optimizer.param_groups[0]["lr"])
-        row["pictures_per_s"] = config.batch * (per_epoch - first) / (time.perf_counter() - begun)
+        rate_now = float(state.optimizer.param_groups[0]["lr"])
+        speed = config.batch * (per_epoch - first) / (time.perf_counter() - begun)
         last_one = state.epoch + 1 == config.epochs
-        row |= _judge(network, candidate, job, machine, whole=last_one or config.select == "best")
-        state.history.append(row)
+        whole = last_one or config.select == "best"
+        right = _judge(network, candidate, job, machine, whole=whole)
+        done = Epoch(state.epoch + 1, mean, rate_now, speed, *right)
+        state.history.append(done)
         state.epoch, state.step = state.epoch + 1, 0
         loss_sum.zero_()
-        better = row.get("val_top1", 0.0) >= state.best
-        state.best = max(state.best, row.get("val_top1", 0.0))
+        better = (done.val_top1 or 0.0) >= state.best
+        state.best = max(state.best, done.val_top1 or 0.0)
         if better and machine.rank == 0:
             checkpoint.save(job.folder / "best.pt", {"model": candidate, "epoch": state.epoch})
         save()
-        say(epoch_line(row, state.seconds, config))
+        say(done.line(state.seconds, config))
         machine.wait()
     best = job.folder / "best.pt"
     chosen = config.select == "best" and len(job.val) and best.is_file()
@@ -302,8 +305,8 @@ def _prepared(
 
 def _judge(
     network: Network, candidate: Weights, job: Job, machine: Machine, *, whole: bool
-) -> dict[str, float]:
-    """Validation accuracy of the candidate; `network` itself is not changed.
+) -> tuple[float | None, float | None]:
+    """Validation accuracy of the candidate, by class and bin; `network` itself is not changed.
 
     Not `whole`, about `_GLANCE` pictures spread over the split are enough: nothing is chosen by it.
     """
@@ -311,7 +314,7 @@ def _judge(
     if not whole:
         val = val[:: max(1, len(val) // _GLANCE)]
     if not len(val):
-        return {}
+        return None, None
     own = {k: v.detach().clone() for k, v in network.state_dict().items()}
     network.load_state_dict(candidate)
     classes = len(job.corpus.taxonomy.categories)
@@ -322,7 +325,4 @@ def _judge(
     probabilities = torch.softmax(torch.from_numpy(scores), 1).numpy()
     in_bins = np.stack([probabilities[:, bin_of == b].sum(1) for b in np.unique(bin_of)], 1)
     placed = np.unique(bin_of)[in_bins.argmax(1)]
-    return {
-        "val_top1": float((scores.argmax(1) == labels).mean()),
-        "val_bin": float((placed == bin_of[labels]).mean()),
-    }
+    return float((scores.argmax(1) == labels).mean()), float((placed == bin_of[labels]).mean())

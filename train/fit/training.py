@@ -30,6 +30,7 @@ from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network, build
 from train.networks.memory import Memory, remember
+from train.progress import Epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Trainer:
         folder: Path,
         *,
         select: Select | None = None,
-    ) -> tuple[Network, list[dict[str, float]]]:
+    ) -> tuple[Network, list[Epoch]]:
         """Head stage, then the whole net, from the start weights; what it remembers comes last."""
         config = replace(self.config, select=select or self.config.select)
         network = build(
@@ -89,7 +90,7 @@ class Trainer:
                 _keep_old(
                     network.head, old, features, len(self.corpus.taxonomy.categories), config.blend
                 )
-        history: list[dict[str, float]] = []
+        history: list[Epoch] = []
         if config.stage != "head":
             history = self._tune(network, seen, val, folder, teacher, config)
             if config.stage == "both" and config.refit:
@@ -165,7 +166,7 @@ class Trainer:
         folder: Path,
         teacher: Teacher | None,
         config: Config,
-    ) -> list[dict[str, float]]:
+    ) -> list[Epoch]:
         """The whole net, from where it stands; its history comes back."""
         viewer = None
         if self.onlooker:

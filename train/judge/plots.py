@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sorter.report.cards import Mistake, MistakeSheet
 from sorter.vision import images, thumbnail
 from train.data.corpus import UNKNOWN, Corpus
 from train.judge.calibrate import Calibration, calibrated
+from train.progress import Epoch
 
 _WORST = 60
 
@@ -22,7 +24,7 @@ _WORST = 60
 def draw(
     folder: Path,
     corpus: Corpus,
-    history: Sequence[dict[str, float]],
+    history: Sequence[Epoch],
     rows: NDArray[np.int64],
     scores: NDArray[np.float32],
     calibration: Calibration,
@@ -50,22 +52,23 @@ def draw(
         raise FolderError(f"{folder}: cannot write the plots: {error}") from error
 
 
-def _write_history(file: Path, history: Sequence[dict[str, float]]) -> None:
+def _write_history(file: Path, history: Sequence[Epoch]) -> None:
     with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(history[0]))
+        rows = [asdict(epoch) for epoch in history]
+        writer = csv.DictWriter(stream, [k for k, v in rows[0].items() if v is not None])
         writer.writeheader()
-        writer.writerows(history)
+        writer.writerows({k: row[k] for k in writer.fieldnames} for row in rows)
 
 
-def _draw_curves(file: Path, history: Sequence[dict[str, float]]) -> None:
+def _draw_curves(file: Path, history: Sequence[Epoch]) -> None:
     figure, axes = _figure(2, (9, 3.5))
-    epochs = [h["epoch"] for h in history]
-    axes[0].plot(epochs, [h["loss"] for h in history], marker=".")
+    epochs = [h.epoch for h in history]
+    axes[0].plot(epochs, [h.loss for h in history], marker=".")
     axes[0].set(title="loss", xlabel="epoch")
-    for key, name in (("val_top1", "label"), ("val_bin", "bin")):
-        if key in history[0]:
-            axes[1].plot(epochs, [h[key] for h in history], marker=".", label=name)
-            axes[1].legend()
+    if history[0].val_top1 is not None:
+        axes[1].plot(epochs, [h.val_top1 for h in history], marker=".", label="label")
+        axes[1].plot(epochs, [h.val_bin for h in history], marker=".", label="bin")
+        axes[1].legend()
     axes[1].set(title="validation accuracy", xlabel="epoch")
     _save(figure, file)
 
