@@ -189,5 +189,7 @@ def _keep_memory() -> None:
 def _from_torchrun(name: str, usual: int) -> int:
     text = os.environ.get(name, str(usual))
     if not text.isdecimal():
-        raise UsageError(f"{name} is {text!r} in the environment; torchrun sets it, else unset it")
+        raise UsageError(
+            f"{name} is {text!r} in the environment; torchrun sets it; otherwise unset it"
+        )
     return int(text)

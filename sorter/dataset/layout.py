@@ -165,7 +165,7 @@ def _classes(root: Path, taxonomy: Taxonomy, split: str, *, source: str) -> list
         samples += [Sample(p, index, split, source) for p in images.find([folder])]
     if strangers:
         raise DataError(
-            f"{root}: {_list(strangers)} is no class of taxonomy {taxonomy.name!r}; classes are "
+            f"{root}: {_list(strangers)} is not a class of taxonomy {taxonomy.name!r}; classes are "
             f"named by code or name, such as {_examples(taxonomy)} (another taxonomy: --taxonomy)"
         )
     return samples

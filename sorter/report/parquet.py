@@ -54,7 +54,7 @@ class ParquetFile:
         )
         self._parquet = parquet
         if path == STDOUT:
-            raise UsageError("--parquet -: Parquet is no text to print; name a file")
+            raise UsageError("--parquet -: Parquet is not text to print; name a file")
         self.path = path = place_for(path, option="--parquet", ours=lambda _: self._is_ours(path))
         self._lang = lang
         self._rows: list[dict[str, Any]] = []

@@ -297,7 +297,7 @@ class RowFile:
                     row = ("", False)
             # Of ours only the last line may be torn, or one in the middle of what was left over.
             if row is None and raw.endswith(b"\n") and source == self.path:
-                raise self._foreign(source, f"line {number} is no row")
+                raise self._foreign(source, f"line {number} is not a row")
             offset += len(raw)
 
     def _line(self, entry: int) -> str:

@@ -146,7 +146,7 @@ def from_array(pixels: NDArray[np.uint8], size_px: int) -> DecodedPicture:
     known = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
     if pixels.dtype != np.uint8 or not known or not pixels.size:
         raise ImageError(
-            f"{pixels.dtype} {shape} is no picture: uint8 (height, width) grey, "
+            f"{pixels.dtype} {shape} is not a picture: uint8 (height, width) grey, "
             "(height, width, 3) RGB or (height, width, 4) RGBA"
         )
     height, width = shape[:2]

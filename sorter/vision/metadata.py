@@ -135,7 +135,7 @@ def read_file(file: Path, limit: int) -> bytes:
         if stat.S_ISLNK(found.st_mode):
             raise BundleError(f"{file}: is a link; copy the file itself into the bundle")
         if not stat.S_ISREG(found.st_mode):
-            raise BundleError(f"{file}: is no regular file; copy the bundle again")
+            raise BundleError(f"{file}: is not a regular file; copy the bundle again")
         if not 0 < found.st_size <= limit:
             raise BundleError(
                 f"{file}: {found.st_size} bytes, which no model of ours has; copy it again"

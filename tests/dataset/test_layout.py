@@ -72,7 +72,7 @@ def test_flat_folders_have_no_split(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_class_is_named(tmp_path: Path) -> None:
     _picture(tmp_path / "Apple" / "1.png")
     _picture(tmp_path / "pear" / "1.png")
-    with pytest.raises(DataError, match="pear is no class"):
+    with pytest.raises(DataError, match="pear is not a class"):
         read_labelled(tmp_path, TAXONOMY)
 
 

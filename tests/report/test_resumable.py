@@ -119,7 +119,7 @@ def test_a_line_that_is_no_row_is_not_lost_by_going_on(tmp_path: Path, kind: int
     _write(file, kind, ["a"])
     with file.open("a") as stream:
         stream.write("checked by Ann\n")
-    with pytest.raises(UsageError, match=r"line \d is no row"):
+    with pytest.raises(UsageError, match=r"line \d is not a row"):
         KINDS[kind][0](file, resume=True)
     assert file.read_text().endswith("checked by Ann\n")
 

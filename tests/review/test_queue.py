@@ -178,7 +178,7 @@ def test_divided_data_gets_new_pictures_in_train_and_never_what_val_has(tmp_path
         ("ring", "ring/inside", 2, "which is read from"),
         ("ring", ".", 2, "which is read from"),
         ("ring", "file", 5, "cannot be made"),
-        ("ring", "strange", 5, "is no class"),
+        ("ring", "strange", 5, "is not a class"),
     ],
 )
 @pytest.mark.process

@@ -229,7 +229,7 @@ def _refuse_divergence(
     """Raise ModelError where the loss, or one of `weights`, is not a number."""
     if math.isfinite(loss) and all(w.isfinite().all() for w in (weights or {}).values()):
         return
-    what = "a weight is no number" if math.isfinite(loss) else f"the loss is {loss}"
+    what = "a weight is not a number" if math.isfinite(loss) else f"the loss is {loss}"
     raise ModelError(
         f"the training diverged: {what} at epoch {state.epoch + 1}, step {state.step}; what was "
         f"saved before stays; begin again with a lower --lr (it is {config.lr:g}) or --amp off"

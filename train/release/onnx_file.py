@@ -159,7 +159,7 @@ def _in_openvino(content: bytes) -> _Run:
 def _place(file: Path) -> Path:
     """Where `file` goes. Raises UsageError for one that is not ours, FolderError."""
     if file == STDOUT:
-        raise UsageError("--onnx -: a network is no text to print; name a file")
+        raise UsageError("--onnx -: a network is not text to print; name a file")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -67,7 +67,7 @@ class FileMemory:
         if not path.parent.is_dir():
             raise FolderError(f"EEPROM file {path}: no such folder; choose another --eeprom")
         if path.exists() and not path.is_file():
-            raise FolderError(f"EEPROM file {path}: is no file; choose another --eeprom")
+            raise FolderError(f"EEPROM file {path}: is not a file; choose another --eeprom")
         refuse_picture_name(path, option="--eeprom")
         refuse_foreign(path, _is_ours, option="--eeprom")
         self._path = path

@@ -80,7 +80,7 @@ class PtySocket:
         refuse_picture_name(link, option="--link")
         if link.exists() and (not link.is_symlink() or link.is_file()):
             raise FolderError(
-                f"link {link}: something that is no link is there; choose another --link"
+                f"link {link}: something other than a link is there; choose another --link"
             )
         fresh = link.with_name(f".{link.name}.{os.getpid()}")
         try:

@@ -246,7 +246,7 @@ def _connect(path: Path, *, is_new: bool) -> sqlite3.Connection:
         raise
     except (UnicodeDecodeError, TypeError, ValueError) as error:  # no usable name or value
         db.close()
-        raise _DamagedError("the journal is damaged (names that are no text)") from error
+        raise _DamagedError("the journal is damaged (names that are not text)") from error
     except BaseException:
         db.close()
         raise
