@@ -176,7 +176,7 @@ def _decode_jpeg(data: bytes, size_px: int, max_pixels: int) -> DecodedPicture:
                 light = pixels[..., :3].astype(np.uint16) * pixels[..., 3:]
                 pixels = ((light + 127) // 255).astype(np.uint8)
             square = to_square(pixels, size_px)
-    except (ValueError, MemoryError) as error:
+    except (ValueError, KeyError, MemoryError) as error:  # KeyError: an unknown sampling
         raise ImageError(f"damaged JPEG: {first_line(error)}") from error
     return _upright(square, width, height, jpeg_orientation(data))
 
@@ -283,6 +283,7 @@ def _decode_other(
                 )
                 width, height = image.size
                 square = _square(image, size_px, opaque=opaque)
+                image.close()  # its pixels go before the next decoder's turn
     except ImageError:
         raise
     except UnidentifiedImageError as error:  # its message is an address in memory
@@ -353,7 +354,9 @@ def _to_rgb(image: Image.Image, *, light: float = 1.0, opaque: bool = False) -> 
 
     if image.mode.startswith(("I", "F")):
         white = 65535.0 if image.mode.startswith("I;16") else light
-        values = np.nan_to_num(np.asarray(image).astype(np.float64)) * (255.0 / white)
+        with np.errstate(invalid="ignore"):  # some NaN are loud
+            values = np.asarray(image).astype(np.float64)
+        values = np.nan_to_num(values, posinf=white, neginf=0.0) * (255.0 / white)
         return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data and not opaque:
         layer = image.convert("RGBA")

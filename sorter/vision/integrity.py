@@ -183,6 +183,8 @@ def plain_png(data: bytes) -> bytes:
     Texts and profiles may be of any length, which decoders refuse. Raises ImageError for a PNG
     that is cut short or has a wrong checksum.
     """
+    if data[8:16] != b"\0\0\0\x0dIHDR":
+        raise ImageError("damaged PNG: no header")
     view, kept, end = memoryview(data), [], 8
     for kind, start, end in png_chunks(data):
         checksum = int.from_bytes(view[end - 4 : end], "big")

@@ -7,9 +7,10 @@ rounded up. Decodes nothing.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from sorter.errors import ImageError
 
@@ -38,7 +39,7 @@ class _Turns:
         self._used = 0
         self._changed = threading.Condition()
 
-    @contextmanager
+    @contextlib.contextmanager
     def taken(self, need: int) -> Iterator[None]:
         need = min(need, MAX_BYTES)  # what was allowed to need more gets all
         with self._changed:
@@ -47,12 +48,19 @@ class _Turns:
         try:
             yield
         finally:
+            _give_back()
             with self._changed:
                 self._used -= need
                 self._changed.notify_all()
 
 
 _turns = _Turns()
+
+
+def _give_back() -> None:
+    """Free memory goes to the system, which the C library would keep for each thread (glibc)."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def refuse_bomb(width: int, height: int, max_pixels: int) -> None:
@@ -65,7 +73,7 @@ def refuse_bomb(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-@contextmanager
+@contextlib.contextmanager
 def room(need_bytes: int, *, max_pixels: int = MAX_PIXELS) -> Iterator[None]:
     """Wait until `need_bytes` may be taken, for as long as the block lasts.
 

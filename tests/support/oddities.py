@@ -85,6 +85,12 @@ def damaged() -> Iterator[tuple[str, bytes]]:
             yield f"cut-{name}", data[: len(data) // 2] + b"\xff\xd9"
     rows = _with_strays(12)
     yield "twelve-strays.jpg", rows
+    png = encoded(noise, "PNG")
+    yield "short-header.png", png[:8] + _chunk(b"IHDR", png[16:26]) + png[33:]
+    yield "headless.png", png[:8] + png[33:]
+    sampling = bytearray(encoded(noise, "JPEG"))
+    sampling[sampling.index(b"\xff\xc0") + 11] = 0x41
+    yield "unknown-sampling.jpg", bytes(sampling)
     yield "short.bmp", encoded(noise, "BMP")[:-300]
 
 
