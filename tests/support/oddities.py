@@ -89,7 +89,7 @@ def damaged() -> Iterator[tuple[str, bytes]]:
     yield "short-header.png", png[:8] + _chunk(b"IHDR", png[16:26]) + png[33:]
     yield "headless.png", png[:8] + png[33:]
     sampling = bytearray(encoded(noise, "JPEG"))
-    sampling[sampling.index(b"\xff\xc0") + 11] = 0x41
+    sampling[sampling.index(b"\xff\xc0") + 11] = 0x31
     yield "unknown-sampling.jpg", bytes(sampling)
     yield "short.bmp", encoded(noise, "BMP")[:-300]
 
