@@ -38,6 +38,7 @@ def filled(folder: Path, make: type[bytes] | object, count: int = 6) -> Backlog:
     backlog = Backlog(folder)
     for name, status in listing(folder):
         backlog.add(name, Identity.of(status))
+    backlog.prepare()
     assert len(backlog) == count
     return backlog
 
@@ -66,6 +67,40 @@ def test_an_old_picture_in_any_disguise(tmp_path: Path, name: str, make: object)
     new = folder / "new.bmp"
     new.write_bytes(bmp(999))
     assert not claims(backlog, new)
+
+
+@pytest.mark.parametrize("length", [500, 60_000])
+@pytest.mark.parametrize("prepared", [True, False], ids=["pages read", "no time for pages"])
+def test_copies_whose_inodes_are_those_of_others(
+    tmp_path: Path, length: int, prepared: bool
+) -> None:
+    """Each copy gets the inode of the original removed before it; lengths repeat."""
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    for number in range(40):
+        (folder / f"{number:03}.bmp").write_bytes(b"%03d" % number * (length + number % 3))
+    backlog = Backlog(folder)
+    for name, status in listing(folder):
+        backlog.add(name, Identity.of(status))
+    if prepared:
+        backlog.prepare()
+    DISGUISES["copied, the original removed, stamps kept"](folder)
+    assert all(claims(backlog, path) for path in sorted(folder.iterdir()))
+
+
+def test_the_next_picture_of_an_old_name_and_length_is_new_and_the_old_one_old(
+    tmp_path: Path,
+) -> None:
+    """A camera that keeps one name and one length, its last picture not read yet."""
+    folder = tmp_path / "camera"
+    backlog = filled(folder, bmp, 3)
+    last = folder / "001.bmp"
+    last.rename(folder / "kept.bmp")
+    last.write_bytes(bmp(77))
+    assert not claims(backlog, last)
+    assert claims(backlog, folder / "kept.bmp")
+    last.write_bytes(bmp(78))
+    assert not claims(backlog, last)
 
 
 def test_a_new_picture_under_an_old_name_is_new(tmp_path: Path) -> None:

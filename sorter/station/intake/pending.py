@@ -26,9 +26,10 @@ class Entry:
     """One waiting file.
 
     `since` is when its identity was first seen, `arrived` when its bytes came to be as they are.
-    `closed` says that its writer is known to have finished. `broken` says why these very bytes
-    were no picture, "" where they were not tried. `sha256` is set where they were read once and
-    are to be found the same a second time.
+    `closed` says that its writer is known to have finished. `backlog` says that it may be an old
+    picture, by its name, which decides the order of work; `is_old`, that its bytes say so. `broken`
+    says why these very bytes were no picture, "" where they were not tried. `sha256` is set where
+    they were read once and are to be found the same a second time.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Entry:
     backlog: bool
     hinted: bool = False
     broken: str = ""
+    is_old: bool = False
     sha256: str = ""
     not_before: float = 0.0
 

@@ -234,15 +234,18 @@ class Watcher:
                 self._folder, recursive=self._recursive, other=self._overlooked
             ):
                 identity = Identity.of(status)
+                key = identity.key(name)
                 names.append(name)
-                known.add(identity.key(name))
+                known.add(key)
                 arrivals.add(identity.bytes_key())
-                if strange and not self._is_surely_new(identity, now):
+                if strange and key not in self._known and not self._is_surely_new(identity, now):
                     self._backlog.add(name, identity)
                 complete &= self._note(name, status, now)
         except OSError as error:
             self._lose(error, now)
             return
+        if strange:
+            self._backlog.prepare()
         self.problem = ""
         self.listings += 1
         self._known &= known
@@ -346,16 +349,17 @@ class Watcher:
                 return None
         else:
             unreadable = ""
-        backlog = entry.backlog
-        if whole is not None:
-            backlog |= self._backlog.claims(entry.name, entry.identity, whole.data)
+        if whole is None:
+            backlog = entry.backlog
+        else:
+            backlog = entry.is_old or self._backlog.claims(entry.name, entry.identity, whole.data)
         if backlog and not entry.backlog and self.hold_backlog:
             entry.backlog = True
             self._backlog.add(entry.name, entry.identity)
             return None
         if not (entry.hinted or entry.closed or backlog):
             self._events.missed()
-        entry.backlog = backlog
+        entry.is_old = backlog
         self._in_hand = entry
         if unreadable:
             # Its bytes stay unknown, so its age and what it may be are kept in mind.
