@@ -117,6 +117,14 @@ class PlainLink:
         """See Actuator: such a device cannot be asked."""
         return Movement(Delivery.UNCERTAIN, f"a plain device cannot be asked about {n}", boot)
 
+    def clear(self) -> Movement:
+        """See Actuator: such a device knows no faults."""
+        return Movement(Delivery.NOT_SENT, "a plain device takes no such command", self._boot)
+
+    def home(self) -> Movement:
+        """See Actuator: such a device has no home."""
+        return Movement(Delivery.NOT_SENT, "a plain device takes no such command", self._boot)
+
     def stop(self) -> None:
         """See Actuator: a plain device has no stop byte."""
 

@@ -6,14 +6,16 @@ import json
 import secrets
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sorter.cli.simulate import firmware, simulate
 from sorter.domain import Delivery
-from sorter.errors import ActuatorError, HandshakeError
+from sorter.errors import ActuatorError, HandshakeError, UsageError
 from sorter.host.clock import uptime_s
+from sorter.text import one_line
 
 if TYPE_CHECKING:
     from sorter.actuator.link import Link
@@ -27,6 +29,24 @@ Serial = Annotated[
     typer.Option("--serial", "-s", help="Port: a device path or a pyserial URL.", metavar="PORT"),
 ]
 Named = Annotated[str | None, typer.Option("--device", help="Accept only the device of this name.")]
+Anywhere = Annotated[
+    str | None,
+    typer.Option(
+        "--serial",
+        "-s",
+        help="Port: a device path or a pyserial URL. [default: the running station's]",
+        metavar="PORT",
+    ),
+]
+OfStation = Annotated[
+    Path | None,
+    typer.Option(
+        "--journal",
+        envvar="SORTER_JOURNAL",
+        help="Ask through the station on this journal, while it runs. "
+        "[default without --serial: the user's state folder]",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 
 
@@ -39,7 +59,8 @@ def register(app: typer.Typer) -> None:
 
 @group.command()
 def ping(
-    port: Serial,
+    port: Anywhere = None,
+    journal: OfStation = None,
     wait: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for a start message, then for an answer.")
     ] = 3.0,
@@ -47,11 +68,20 @@ def ping(
 ) -> None:
     """Say what is on a port. Moves nothing and leaves the device's session alone.
 
+    While a station runs it has the port, and answers instead of it (see --journal).
+
     Example: sorter actuator ping --serial /dev/ttyACM0
     """
     from sorter.actuator.probe import probe
     from sorter.actuator.serialport import open_port
 
+    answer = _asked("ping", journal, port)
+    if answer is not None:
+        _show_answer(answer, as_json=as_json)
+        if not answer.get("ready"):
+            raise HandshakeError(f"the station's device is not ready: {answer.get('detail')}")
+        return
+    port = _named(port)
     pipe = open_port(port)
     try:
         found = probe(pipe, boot_wait_s=wait, answer_wait_s=max(wait, 0.5))
@@ -114,15 +144,25 @@ def cycle(
 
 @group.command()
 def home(
-    port: Serial,
+    port: Anywhere = None,
+    journal: OfStation = None,
     clear: Annotated[bool, typer.Option("--clear", help="Clear a fault first.")] = False,
     device: Named = None,
     as_json: Json = False,
 ) -> None:
     """Bring the diverter to its home position, after clearing a fault if asked to.
 
+    Goes through the running station, which need not stop for it (see --journal).
+
     Example: sorter actuator home --serial /dev/ttyACM0 --clear
     """
+    if clear and (answer := _asked("clear", journal, port)) is not None:
+        _refuse_unless_done(answer, "the fault was not cleared")
+    if (answer := _asked("home", journal, port)) is not None:
+        _show_answer(answer, as_json=as_json)
+        _refuse_unless_done(answer, "not at home")
+        return
+    port = _named(port)
     link = _connect(port, device, 4, accept_fault=clear)
     try:
         if clear:
@@ -139,6 +179,37 @@ def home(
         raise ActuatorError(f"{port}: not at home: {done.delivery.value} {done.detail}".rstrip())
     if not as_json:
         typer.echo(f"{port}: at home after {done.device_ms} ms")
+
+
+@group.command("clear")
+def clear_fault(
+    port: Anywhere = None,
+    journal: OfStation = None,
+    device: Named = None,
+    as_json: Json = False,
+) -> None:
+    """Clear a fault, such as a jam, once its cause is gone. Moves nothing.
+
+    Goes through the running station, which need not stop for it (see --journal).
+
+    Example: sorter actuator clear --journal /var/lib/sorter/journal.sqlite
+    """
+    if (answer := _asked("clear", journal, port)) is not None:
+        _show_answer(answer, as_json=as_json)
+        _refuse_unless_done(answer, "the fault was not cleared")
+        return
+    port = _named(port)
+    link = _connect(port, device, 4, accept_fault=True)
+    try:
+        done = link.clear()
+        link.wait_until_ready(5.0)
+        ready = link.status()
+    finally:
+        link.close()
+    answer = {"result": done.delivery.value, "why": done.detail, "ms": done.device_ms}
+    answer |= {"ready": ready.ready, "state": ready.state, "detail": ready.detail}
+    _show_answer(answer, as_json=as_json)
+    _refuse_unless_done(answer, "the fault was not cleared")
 
 
 @group.command()
@@ -176,6 +247,43 @@ def monitor(
                 typer.echo(f"{at_s:9.3f}  {line or f'(damaged line: {garbage})'}")
     finally:
         pipe.close()
+
+
+def _asked(what: str, journal: Path | None, port: str | None) -> dict[str, Any] | None:
+    """What the running station answers; None where the port itself is to be asked."""
+    if journal is None and port is not None:
+        return None
+    from sorter.cli.watch import default_journal
+    from sorter.station.control import Ask, ask_station
+
+    file = journal or default_journal()
+    try:
+        return ask_station(file, Ask(what))
+    except OSError as error:
+        raise ActuatorError(
+            f"{file}: the station does not answer: {error.strerror or error}; "
+            "look with: sorter status"
+        ) from error
+
+
+def _named(port: str | None) -> str:
+    if port is None:
+        raise UsageError("no station runs on this journal; name the port with --serial")
+    return port
+
+
+def _show_answer(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        told = [answer.get("result", ""), answer.get("state", ""), answer.get("detail", "")]
+        typer.echo(one_line(" ".join(str(part) for part in told if part)))
+
+
+def _refuse_unless_done(answer: dict[str, Any], otherwise: str) -> None:
+    if answer.get("result") != Delivery.DONE.value:
+        why = answer.get("why") or answer.get("error") or answer.get("result")
+        raise ActuatorError(f"{otherwise}: {why}; look at the device, then try again")
 
 
 def _connect(port: str, device: str | None, bins: int, *, accept_fault: bool = False) -> Link:

@@ -127,6 +127,21 @@ def watch(
     station: Annotated[
         str, _opt("--station", help="The name of this station, in its records and its report.")
     ] = "",
+    on_problem: Annotated[
+        str,
+        _opt("--on-problem", help="Run this when something is wrong; JSON on its standard input."),
+    ] = "",
+    on_clear: Annotated[str, _opt("--on-clear", help="Run this when that is over.")] = "",
+    problem_after: Annotated[
+        float, _opt("--problem-after", help="Seconds a trouble must last before it is told.", min=0)
+    ] = 5.0,
+    problem_every: Annotated[
+        float, _opt("--problem-every", help="Seconds between two messages of one kind.", min=0)
+    ] = 60.0,
+    expect_every: Annotated[
+        float,
+        _opt("--expect-every", help="Seconds without a picture that are a trouble; 0: never."),
+    ] = 0.0,
     dry_run: Annotated[
         bool, _opt("--dry-run", help="Record only: open no port, move nothing, archive nothing.")
     ] = False,
@@ -146,6 +161,7 @@ def watch(
     from sorter.display.output import log_to_stderr, shown
     from sorter.files import begins, place_for, refuse_inside
     from sorter.station.compose import open_station
+    from sorter.station.health.alarms import Orders
     from sorter.station.health.metrics import Metrics
     from sorter.station.interfaces import Sink
     from sorter.station.journal.journal import JournalDamagedError
@@ -184,6 +200,7 @@ def watch(
         settle_s=settle,
         max_age_s=max_age,
         burst_s=burst,
+        expect_every_s=expect_every,
         unsure=unsure,
         empty=empty,
         unknown_object=unknown_object,
@@ -221,6 +238,7 @@ def watch(
                 sinks=sinks,
                 weights=Weights(bundle, opener),
                 station=station,
+                alarms=Orders(on_problem, on_clear, problem_after, problem_every, station=station),
                 recursive=recursive,
                 meter=meter,
                 metrics=metrics,

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sorter.host.wakeup import Wakeup
+from sorter.station.control import Control, socket_path
+from sorter.station.health.alarms import Alarms, Orders
 from sorter.station.health.metrics import Metrics
 from sorter.station.health.reporter import Reporter
 from sorter.station.health.status import live_path
@@ -41,6 +43,7 @@ def open_station(
     voice: Notifier | None = None,
     recursive: bool = False,
     station: str = "",
+    alarms: Orders | None = None,
     reject_after_s: float = REJECT_AFTER_S,
     synchronous: str = "FULL",
     wall: Callable[[], float] = time.time,
@@ -49,15 +52,22 @@ def open_station(
 
     `journal` is the journal's file; `actuator` is not started yet, None only records. `weights`
     says where newer ones of `model` may come from, None: nowhere. `recursive` takes pictures of
-    sub-folders too. `station` is the name that its records carry. `metrics` is the file for
-    Prometheus and `meter` the counters, where the caller's sinks count too; `voice` speaks to the
-    service manager. `wall` is Unix time. Raises SorterError where a part cannot be opened.
+    sub-folders too. `station` is the name that its records carry, `alarms` what to run when
+    something is wrong. `metrics` is the file for Prometheus and `meter` the counters, where the
+    caller's sinks count too; `voice` speaks to the service manager. `wall` is Unix time. Raises
+    SorterError where a part cannot be opened.
     """
     settings.check(model.taxonomy)
     meter, voice = meter or Metrics(), voice or Notifier()
     watchdog = Watchdog()
-    reporter = Reporter(voice, watchdog, meter, live=live_path(journal), metrics=metrics)
     with contextlib.ExitStack() as stack:
+        bell = None
+        if alarms is not None and (alarms.on_problem or alarms.on_clear):
+            bell = Alarms(alarms)
+            stack.callback(bell.close)
+        reporter = Reporter(
+            voice, watchdog, meter, live=live_path(journal), metrics=metrics, alarms=bell
+        )
         wakeup = Wakeup()
         stack.callback(wakeup.close)
         opened = open_journal(journal, synchronous=synchronous, wall=wall)
@@ -79,6 +89,8 @@ def open_station(
         stack.callback(intake.close)
         if actuator is not None:
             stack.callback(actuator.close)
+            control = Control(socket_path(opened.path), actuator)
+            stack.callback(control.close)
         reload = None
         if weights is not None:
             reload = Reloader(

@@ -105,6 +105,12 @@ class Actuator(Protocol):
         REFUSED says that the device never started it.
         """
 
+    def clear(self) -> Movement:
+        """Clear the device's fault; moves nothing. NOT_SENT where it cannot be asked."""
+
+    def home(self) -> Movement:
+        """Bring the diverter to its home position. NOT_SENT where it cannot be asked."""
+
     def stop(self) -> None:
         """Stop the device at once (`!`)."""
 

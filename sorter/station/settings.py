@@ -20,6 +20,7 @@ class Settings:
 
     Routes are a bin's key or "hold": `unsure` for all that is unsure, but an empty tray, which has
     its own, and those of `unknown_object` and `low_confidence` where they are not "".
+    `expect_every_s` is how long the camera may be silent, 0 for ever.
     `settle_s` is how long a picture must lie still, `max_age_s` how long after its arrival it may
     move. `act_on_backlog` lets pictures found at start move the gate; `keep_s` is how long terminal
     records stay in the journal.
@@ -33,6 +34,7 @@ class Settings:
     unknown_object: str = ""
     low_confidence: str = ""
     act_on_backlog: bool = False
+    expect_every_s: float = 0.0
     keep_s: float = 365 * 86_400.0
 
     def check(self, taxonomy: Taxonomy) -> None:
@@ -44,6 +46,8 @@ class Settings:
                 f"--burst {self.burst_s:g}: give seconds from 0 to below --max-age, "
                 f"{self.max_age_s:g}"
             )
+        if not self.expect_every_s >= 0:
+            raise UsageError(f"--expect-every {self.expect_every_s:g}: give seconds, 0 for never")
         keys = [b.key for b in taxonomy.bins]
         for option, place in (
             ("--unsure", self.unsure),

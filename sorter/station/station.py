@@ -80,6 +80,8 @@ class Station:
         self._stopping = False
         self._retention = Retention(parts.journal)
         self._next_prune = 0.0
+        self._jam = ""
+        self._last_picture = clock()
         # From here on a disk that does not answer is waited for, and the station stays alive.
         parts.journal.patience = Patience(self._pause, lambda: self._stopping, parts.meter)
         self._dispatcher = Dispatcher(
@@ -152,6 +154,7 @@ class Station:
             if self._stopping:
                 break
             if picture is not None:
+                self._last_picture = self._clock()
                 self._take(picture)
             if self._burst and self._burst.is_over(self._clock(), self._settings.settle_s):
                 self._settle_burst()
@@ -255,6 +258,10 @@ class Station:
     def _tell(self, record: Record) -> None:
         """Hand on what is durable by now."""
         meter, picture = self._parts.meter, record.picture
+        if record.state is ItemState.FAILED:
+            self._jam = f"n={record.n}: {record.reason}"
+        elif record.state is ItemState.DONE:
+            self._jam = ""
         meter.count("sorter_items_total", state=record.state.value)
         meter.gauge("sorter_last_item_time_seconds", picture.arrived_at)
         record = replace(record, age_s=self._clock() - picture.arrived)
@@ -317,4 +324,19 @@ class Station:
             starts=parts.journal.starts,
             link_boot=link.boot,
             listings=parts.intake.listings,
+            jam=self._jam,
+            camera_problem=self._camera_problem(),
+            set_aside=self._set_aside(),
         )
+
+    def _set_aside(self) -> str:
+        """The damaged journal that still lies beside this one, if there is one."""
+        journal = self._parts.journal
+        there = journal.predecessor and journal.path.with_name(journal.predecessor).exists()
+        return journal.predecessor if there else ""
+
+    def _camera_problem(self) -> str:
+        limit_s = self._settings.expect_every_s
+        if not limit_s or self._clock() - self._last_picture <= limit_s:
+            return ""
+        return f"no picture for more than {limit_s:g} s"

@@ -37,9 +37,9 @@ class _Told(Notifier):
 class Running:
     """A station at work on `home`/camera; `records` grows, `gate` counts."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, gate: CountingGate | None = None) -> None:
         self.camera, self.journal = home / "camera", home / "state" / "journal.sqlite"
-        self.gate = CountingGate()
+        self.gate = gate or CountingGate()
         self.records: list[Record] = []
         self.stations: list[Station] = []
 
@@ -57,10 +57,15 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    home: Path, settings: Settings, *, sinks: Sequence[Sink] = (), **more: Any
+    home: Path,
+    settings: Settings,
+    *,
+    sinks: Sequence[Sink] = (),
+    gate: CountingGate | None = None,
+    **more: Any,
 ) -> Iterator[Running]:
     """From READY to the stop. `more` is `open_station`'s; records come after the other `sinks`."""
-    run, told = Running(home), _Told()
+    run, told = Running(home, gate), _Told()
 
     def work() -> None:
         with open_station(

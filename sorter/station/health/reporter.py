@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sorter.errors import FolderError, SorterError
 from sorter.files import write_whole
+from sorter.station.health.alarms import Alarms
 from sorter.station.health.metrics import Metrics
 from sorter.station.health.status import LIVE, StationStatus
 from sorter.station.health.systemd import Notifier, Watchdog
@@ -48,11 +49,12 @@ class Reporter:
         *,
         live: Path | None = None,
         metrics: Path | None = None,
+        alarms: Alarms | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._voice, self._watchdog, self._meter = voice, watchdog, meter
-        self._live, self._metrics = live, metrics
+        self._live, self._metrics, self._alarms = live, metrics, alarms
         self._clock, self._wall = clock, wall
         self._interval_s = voice.watchdog_interval_s()
         self._next_ping = self._next_look = self._next_write = 0.0
@@ -82,6 +84,8 @@ class Reporter:
         seen = status()
         self._count(seen)
         self._note_problems(seen)
+        if self._alarms is not None:
+            self._alarms.look(seen)
         self._note_late()
         self._voice.status(seen.line())
         if now >= self._next_write or self._said is None or seen.line() != self._said.line():
