@@ -14,6 +14,9 @@ from sorter.errors import FolderError, UsageError
 from sorter.files import whole_file, write_whole
 from train.machine import Machine
 
+FILES = ("config.json", "history.csv", "metrics.json", "mistakes.html", "oof.npz", "best.pt")
+"""Of a run, beside its pictures; config.json is the first that is written."""
+
 
 def open_folder(out: Path, *, resume: bool, machine: Machine) -> None:
     """Make it. Raises UsageError where it holds a run that is not resumed, FolderError."""
@@ -21,6 +24,12 @@ def open_folder(out: Path, *, resume: bool, machine: Machine) -> None:
         begun = [*out.glob("last.pt"), *out.glob("fold-*"), *out.glob("bundle")]
         if begun and not resume:
             raise UsageError(f"{out}: holds a run already; add --resume, or name another --out")
+        theirs = [name for name in FILES if (out / name).exists()]
+        if theirs and "run_digest" not in read_run(out):
+            raise UsageError(
+                f"{out}: holds {theirs[0]} of something else, which would be lost; "
+                "name another --out"
+            )
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from sorter.domain import Bin, Category, Outcome, Status
 from sorter.errors import FolderError, ImageError
-from sorter.files import NO_HARD_LINK, claim_name, free_names
+from sorter.files import NO_HARD_LINK, claim_name, free_names, refuse_foreign
 from sorter.text import cell, csv_row, escape, named
 
 UNSURE = "unsure"
@@ -31,6 +31,12 @@ COLUMNS = ("filed", "path", "source")
 
 _PART = ".sorter.part"
 _CHUNK = 1 << 20
+
+
+def _is_manifest(head: bytes) -> bool:
+    """Also one whose first line a kill cut short."""
+    header = csv_row(COLUMNS).encode()
+    return head.startswith(header) or header.startswith(head)
 
 
 class SortedFolders:
@@ -45,6 +51,7 @@ class SortedFolders:
         self._listed: set[int] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            refuse_foreign(folder / MANIFEST, _is_manifest, option="--sort-into")
             # Closed by `__exit__`; unbuffered, so that a row is one write.
             self._manifest: BinaryIO = (folder / MANIFEST).open("a+b", buffering=0)
         except OSError as error:

@@ -103,6 +103,8 @@ def _write_own_files(folder: Path, picture: Path) -> None:
     with sqlite3.connect(folder / "own.db") as db:
         db.execute("CREATE TABLE photos (path TEXT)")
     db.close()
+    for name in ("filed.csv", "config.json", "history.csv", "metrics.json", "card.json"):
+        (folder / name).write_text("mine as well\n")
     (folder / "sub").mkdir()
     (folder / "sub" / "photo.jpg").write_bytes(picture.read_bytes())
     (folder / "sub" / "filed.txt").write_text("mine too\n")
