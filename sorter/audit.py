@@ -1,0 +1,75 @@
+"""Which sorted items a person looks at again, and what the answers prove of a site.
+
+Owns the choice, by content alone, and the bound. Pure; the standard library and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+"""Of a bound: how often it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What a person found among a site's *sorted* items: `wrong` of `judged` in a wrong bin."""
+
+    judged: int = 0
+    wrong: int = 0
+
+    @property
+    def bound(self) -> float:
+        """The site's wrong-bin rate is at most this, with `CONFIDENCE`."""
+        return upper_bound(self.wrong, self.judged)
+
+    def __str__(self) -> str:
+        if not self.judged:
+            return "this site: nothing audited yet"
+        return (
+            f"this site: {self.wrong} wrong of {self.judged} audited, "
+            f"at most {self.bound:.1%} ({CONFIDENCE:.0%})"
+        )
+
+
+def is_audited(sha256: str, one_in: int) -> bool:
+    """Whether a sorted picture is among the one in `one_in` that a person is shown; 0: none.
+
+    By content, so that a picture is chosen or not wherever and whenever it is seen, and nothing
+    that the model says of it has a say.
+    """
+    return one_in > 0 and int(sha256[:16], 16) % one_in == 0
+
+
+def upper_bound(wrong: int, judged: int, *, confidence: float = CONFIDENCE) -> float:
+    """The one-sided Clopper–Pearson bound: a larger rate gives so few with 1 − confidence or less.
+
+    1 where nothing was judged.
+    """
+    if not 0 <= wrong <= judged:
+        raise ValueError(f"{wrong} wrong of {judged}")
+    if wrong == judged:
+        return 1.0
+    low, high = wrong / judged, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _at_most(wrong, judged, middle) > 1.0 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _at_most(wrong: int, judged: int, rate: float) -> float:
+    """The chance of `wrong` or fewer of `judged` at `rate`: the binomial's lower tail."""
+    if rate <= 0.0 or rate >= 1.0:
+        return 1.0 if rate <= 0.0 or wrong >= judged else 0.0
+    term = judged * math.log1p(-rate)
+    terms = [term]
+    odds = math.log(rate) - math.log1p(-rate)
+    for count in range(wrong):
+        term += math.log(judged - count) - math.log(count + 1) + odds
+        terms.append(term)
+    top = max(terms)
+    return min(1.0, math.exp(top) * math.fsum(math.exp(t - top) for t in terms))
