@@ -6,7 +6,8 @@
     ├── ImageError                1   one picture cannot be read; a row, never the end of a run
     ├── ModelError                3   no usable model
     │   ├── BundleError           3   a bundle is missing, damaged or of another kind
-    │   └── ExportError           3   a conversion refused (parity, accuracy drop)
+    │   ├── ExportError           3   a conversion refused (parity, accuracy drop)
+    │   └── TeachError            3   a teaching refused: what was known would be lost
     ├── ActuatorError             4   the device or the line to it
     │   ├── PortError             4   the port is missing, busy, forbidden or gone
     │   └── HandshakeError        4   something answers, but not as the device expected
@@ -58,6 +59,10 @@ class BundleError(ModelError):
 
 class ExportError(ModelError):
     """A conversion refused: torch and IR disagree, or INT8 loses too much."""
+
+
+class TeachError(ModelError):
+    """A teaching refused: what was known would be lost."""
 
 
 class ActuatorError(SorterError):

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sorter.errors import BundleError
+from sorter.teach.site import FLOOR, SHARPNESS, WEIGHT, Site
+from sorter.vision import engine
 
 FEATURES = "features"
 """(1, F): the pooled features that the head and the memory are applied to."""
@@ -33,17 +38,29 @@ _STORAGE = frozenset({"Convert", "Multiply", "Subtract", "FakeQuantize", "Reshap
 class Places:
     """Where a network can be taught: outputs of nodes, and the constants behind them.
 
-    `strangeness` is None for a network without an out-of-distribution score; `basis`, `keys` and
-    `values` are None for one without a memory. All are openvino's own objects.
+    `heat` is what the scores are divided by before the softmax, None where nothing is;
+    `strangeness` is None for a network without an out-of-distribution score. `memory` is None for
+    one without a memory. All are openvino's own objects.
     """
 
     features: Any
     scores: Any
+    heat: Any | None
     strangeness: Any | None
     head: Any
-    basis: Any | None = None
-    keys: Any | None = None
-    values: Any | None = None
+    memory: MemoryPlaces | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryPlaces:
+    """A memory's constants, and what it computes: `seen` (1, D), the unit features in the keys'
+    space, and `found` (1, C + 1), the sum over the keys for each class and for none."""
+
+    basis: Any
+    keys: Any
+    values: Any
+    seen: Any
+    found: Any
 
 
 def find_places(model: Any, classes: int, *, source: Path | str = "this network") -> Places:
@@ -51,8 +68,7 @@ def find_places(model: Any, classes: int, *, source: Path | str = "this network"
 
     Raises BundleError, naming `source`, for a network that has no linear head under a softmax.
     """
-    softmax = _behind(model.outputs[0])
-    scores = _before_softmax(softmax, source)
+    scores, heat = _before_softmax(_behind(model.outputs[0]), source)
     heads = [
         node
         for node in _upstream(scores.get_node())
@@ -79,8 +95,8 @@ def find_places(model: Any, classes: int, *, source: Path | str = "this network"
         last = _behind(model.outputs[1])
         if last.get_type_name() == "Sigmoid":
             strangeness = last.input_value(0)
-    basis, keys, values = _memory(features, heads, head)
-    return Places(features, scores, strangeness, _weight(head), basis, keys, values)
+    memory = _memory(features, heads, head)
+    return Places(features, scores, heat, strangeness, _weight(head), memory)
 
 
 def name_places(model: Any, classes: int) -> None:
@@ -96,14 +112,160 @@ def name_places(model: Any, classes: int) -> None:
     ):
         if output is not None:
             output.get_node().set_friendly_name(name)
-    for name, node in (
-        (HEAD, places.head),
-        (BASIS, places.basis),
-        (KEYS, places.keys),
-        (VALUES, places.values),
-    ):
-        if node is not None:
-            node.set_friendly_name(name)
+    places.head.set_friendly_name(HEAD)
+    if places.memory is not None:
+        places.memory.basis.set_friendly_name(BASIS)
+        places.memory.keys.set_friendly_name(KEYS)
+        places.memory.values.set_friendly_name(VALUES)
+
+
+def numbers(node: Any) -> NDArray[np.float32]:
+    """A product's constant as (outputs, inputs) numbers, scales applied, whatever it is stored as.
+
+    `node` is one of the constants of `Places`.
+    """
+    values, scale = node, node.get_data().astype(np.float32)
+    while True:
+        (reader,) = values.output(0).get_target_inputs()
+        op = reader.get_node()
+        kind = op.get_type_name()
+        if kind == "MatMul":
+            return scale if op.get_attributes().get("transpose_b", False) else scale.T
+        other = op.input_value(1 - reader.get_index()) if kind in ("Multiply", "Subtract") else None
+        if other is not None:
+            by = _behind_storage(other.get_node()).get_data().astype(np.float32)
+            scale = scale * by if kind == "Multiply" else scale - by
+        elif kind not in ("Convert", "Reshape"):
+            raise BundleError(f"a constant behind {kind}; export the model again")
+        values = op
+
+
+def keys_of(memory: MemoryPlaces) -> NDArray[np.float32]:
+    """The keys (K, D) where they lie: a graph that subtracts their mean first stores what is left.
+
+    See `train.networks.memory` for why it does.
+    """
+    (keys,) = [
+        reader.get_node()
+        for reader in _past_storage(memory.keys).get_target_inputs()
+        if reader.get_node().get_type_name() == "MatMul"
+    ]
+    node = _data(keys).get_node()
+    while node.get_type_name() == "FakeQuantize":
+        node = node.input_value(0).get_node()
+    stored = numbers(memory.keys)
+    if node.get_type_name() not in ("Add", "Subtract"):
+        return stored
+    for value in node.input_values():
+        constant = _behind_storage(value.get_node())
+        if constant.get_type_name() == "Constant":
+            middle = constant.get_data().astype(np.float32).reshape(1, -1)
+            return stored - middle if node.get_type_name() == "Add" else stored + middle
+    return stored
+
+
+def join(model: Any, places: Places, site: Site) -> None:
+    """Let what a site taught add to the scores and the strangeness of `model`, in place."""
+    ops = _operations()
+    unit = _unit(places.features)
+    move = ops.matmul(unit, _constant("site.move", site.move), False, True)
+    move = ops.add(move, _constant("site.bias", site.bias[None]))
+    if places.memory is not None and len(site.keys):
+        move = ops.add(move, _evidence(places.memory, site))
+    _add_to_scores(places.scores, move.output(0))
+    if places.strangeness is not None:
+        strange = ops.matmul(unit, _constant("site.strange", site.strange[None]), False, True)
+        _add(places.strangeness, strange.output(0))
+    model.validate_nodes_and_infer_types()
+
+
+def cut_tail(model: Any, places: Places, *, width: int) -> Any:
+    """What follows the features, as a model of its own.
+
+    Inputs: features (1, F), what to add to the scores (1, `width`), what to add to the
+    strangeness (1, 1). Outputs: those of `model`, then the scores with what was added, what they
+    are divided by, and what the memory found, as far as there are such.
+    """
+    openvino, ops = engine.openvino(), _operations()
+    features = ops.parameter(list(places.features.shape), np.float32, name="features")
+    scores = ops.parameter([1, width], np.float32, name="to_scores")
+    strange = ops.parameter([1, 1], np.float32, name="to_strangeness")
+    for reader in places.features.get_target_inputs():
+        reader.replace_source_output(features.output(0))
+    more = [places.heat, places.memory.found if places.memory is not None else None]
+    sums = _add_to_scores(places.scores, scores.output(0))
+    if places.strangeness is not None:
+        _add(places.strangeness, strange.output(0))
+    inputs = [features, scores] + ([strange] if places.strangeness is not None else [])
+    outputs = [output.get_node().input_value(0) for output in model.outputs]
+    outputs += [sums, *(output for output in more if output is not None)]
+    return openvino.Model(outputs, inputs, "tail")
+
+
+def _add_to_scores(scores: Any, by: Any) -> Any:
+    """Add (1, C) or, where there are new classes, (1, C + n) to the scores; the new scores.
+
+    A new class is scored against all the others together: what is added to it is the logarithm of
+    its odds, so that below 0 it takes little from any of them.
+    """
+    ops = _operations()
+    classes, width = int(scores.shape[1]), int(by.shape[1])
+    readers = scores.get_target_inputs()
+    if width == classes:
+        sums = ops.add(scores, by).output(0)
+    else:
+        parts = ops.variadic_split(by, 1, [classes, width - classes])
+        known = ops.add(scores, parts.output(0))
+        top = ops.reduce_max(known, [1], True)
+        whole = ops.log(ops.reduce_sum(ops.exp(ops.subtract(known, top)), [1], True))
+        new = ops.add(parts.output(1), ops.add(whole, top))
+        sums = ops.concat([known, new], 1).output(0)
+    for reader in readers:
+        reader.replace_source_output(sums)
+    return sums
+
+
+def _add(output: Any, by: Any) -> None:
+    ops = _operations()
+    readers = output.get_target_inputs()
+    total = ops.add(output, by).output(0)
+    for reader in readers:
+        reader.replace_source_output(total)
+
+
+def _unit(features: Any) -> Any:
+    ops = _operations()
+    length = ops.reduce_l2(features, [1], True)
+    return ops.divide(features, ops.maximum(length, np.float32(1e-12)))
+
+
+def _evidence(memory: MemoryPlaces, site: Site) -> Any:
+    """What the taught keys add to the logarithm of what the memory found for each class."""
+    ops = _operations()
+    width = len(site.move)
+    cosine = ops.matmul(memory.seen, _constant("site.keys", site.keys), False, True)
+    near = ops.exp(ops.multiply(ops.subtract(cosine, np.float32(1.0)), np.float32(SHARPNESS)))
+    more = ops.matmul(near, _constant("site.values", site.values), False, True)
+    found = ops.slice(memory.found, [0], [site.values.shape[0]], [1], [1])
+    floor = np.float32(FLOOR)
+    before = ops.log(ops.add(found, floor))
+    after = ops.log(ops.add(ops.add(found, more), floor))
+    gain = ops.multiply(ops.subtract(after, before), np.float32(WEIGHT))
+    missing = width - site.values.shape[0]
+    return ops.pad(gain, [0, 0], [0, missing], "constant", np.float32(0.0)) if missing else gain
+
+
+def _constant(name: str, values: NDArray[np.float32]) -> Any:
+    node = _operations().constant(np.ascontiguousarray(values, np.float32))
+    node.set_friendly_name(name)
+    return node
+
+
+def _operations() -> Any:
+    engine.openvino()
+    from openvino import opset13
+
+    return opset13
 
 
 def _behind(result: Any) -> Any:
@@ -114,35 +276,35 @@ def _behind(result: Any) -> Any:
     return node
 
 
-def _before_softmax(softmax: Any, source: Path | str) -> Any:
-    """The classes' scores before the temperature."""
+def _before_softmax(softmax: Any, source: Path | str) -> tuple[Any, Any | None]:
+    """The classes' scores before the temperature, and what they are divided by."""
     if softmax.get_type_name() != "Softmax":
         raise BundleError(
             f"{source}: does not end in a softmax, so it cannot be taught; export it again"
         )
     scores = softmax.input_value(0)
-    if scores.get_node().get_type_name() == "Divide":
-        scores = scores.get_node().input_value(0)
-    return scores
+    if scores.get_node().get_type_name() != "Divide":
+        return scores, None
+    return scores.get_node().input_value(0), scores.get_node().input_value(1)
 
 
-def _memory(
-    features: Any, heads: list[Any], head: Any
-) -> tuple[Any | None, Any | None, Any | None]:
-    """The constants of basis, keys and values, where there is a memory under the scores."""
+def _memory(features: Any, heads: list[Any], head: Any) -> MemoryPlaces | None:
+    """The memory under the scores, if there is one."""
     width = int(features.shape[-1])
     for values in heads:
         if values is head:
             continue
-        products = [n for n in _upstream(values) if n.get_type_name() == "MatMul" and _weight(n)]
+        products = [n for n in _upstream(values) if n.get_type_name() == "MatMul"]
         basis = next((n for n in products if _columns(n) == width and n is not head), None)
         if basis is None:
             continue
         depth = _count(basis)
         keys = next((n for n in products if _columns(n) == depth and _count(n) > 1), None)
         if keys is not None:
-            return _weight(basis), _weight(keys), _weight(values)
-    return None, None, None
+            return MemoryPlaces(
+                _weight(basis), _weight(keys), _weight(values), basis.output(0), values.output(0)
+            )
+    return None
 
 
 def _data(product: Any) -> Any:
@@ -152,10 +314,23 @@ def _data(product: Any) -> Any:
 
 def _weight(product: Any) -> Any | None:
     """The constant behind a product's second input, whatever precision it is stored in."""
-    node = product.input_value(1).get_node()
+    node = _behind_storage(product.input_value(1).get_node())
+    return node if node.get_type_name() == "Constant" else None
+
+
+def _past_storage(node: Any) -> Any:
+    """The output through which a product reads this constant."""
+    while True:
+        (reader,) = node.output(0).get_target_inputs()
+        if reader.get_node().get_type_name() not in _STORAGE:
+            return node.output(0)
+        node = reader.get_node()
+
+
+def _behind_storage(node: Any) -> Any:
     while node.get_type_name() in _STORAGE:
         node = node.input_value(0).get_node()
-    return node if node.get_type_name() == "Constant" else None
+    return node
 
 
 def _matrix(product: Any) -> tuple[int, int]:

@@ -1,0 +1,73 @@
+"""What a site taught, as values: the pictures' features with their answers, and what was learnt.
+
+Owns the vocabulary of this folder. Numpy only; must not open files or networks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sorter.domain import Category
+
+SHARPNESS = 40.0
+"""Of the kernel around a taught key."""
+WEIGHT = 0.5
+"""Of what the taught keys say beside the scores."""
+FLOOR = 1e-15
+"""Keeps a logarithm finite where no key is near."""
+
+Array = NDArray[np.float32]
+
+
+class Kind(StrEnum):
+    """What a taught picture shows: an item of a class, an empty tray, or something of no class."""
+
+    ITEM = "item"
+    EMPTY = "empty"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """One taught picture: its SHA-256, what it shows, and its features (F,).
+
+    `code` is the class's, "" unless `kind` is ITEM. `name` is the file's, for messages.
+    """
+
+    sha256: str
+    kind: Kind
+    code: str
+    features: Array
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lessons:
+    """The whole of what a bundle was taught, in order of content, and the classes it got anew.
+
+    `base` is the digest of the released bundle whose features these are.
+    """
+
+    base: str
+    lessons: tuple[Lesson, ...] = ()
+    categories: tuple[Category, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """What was learnt, ready to join a network of C classes, C' with the new ones.
+
+    `move` (C', F) and `strange` (F,) act on unit features; `bias` (C',) is 0 for a class that the
+    release has. `keys` (n, D) lie in the memory's space, and `values` (C, n) is what each counts
+    for each class.
+    """
+
+    move: Array
+    bias: Array
+    strange: Array
+    keys: Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    values: Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))

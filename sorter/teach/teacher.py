@@ -1,0 +1,330 @@
+"""One teaching: what is learnt from a bundle's lessons, and two figures of it, before any file.
+
+The site's figure is of each taught picture, judged by a head that has not seen it nor its siblings;
+the old knowledge's is of the release's reference. Owns the order of things and the gate. Must not
+read pictures or write bundles.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sorter.domain import Category, Decision, Policy, Prediction, Status, Taxonomy
+from sorter.errors import TeachError
+from sorter.teach.learn import REPLAY, Task, added, learn_move, learn_strangeness
+from sorter.teach.reference import Reference, from_memory, read_reference
+from sorter.teach.site import Array, Lesson, Lessons, Site
+from sorter.teach.tail import SAME, Seen, Tail, rows_of
+from sorter.vision.bundle import Bundle, model_file
+from sorter.vision.decide import decide
+
+FOLDS = 5
+"""Into so many parts the taught pictures are put, each judged by what the others taught."""
+REPLAYS = (REPLAY, 3 * REPLAY, 10 * REPLAY)
+"""How much old photographs count, tried in turn until they stay as they were."""
+CALM = 0.015
+"""Of the old photographs' labels, at most so many change before more weight is tried."""
+FALL_LABEL, FALL_BIN = 0.010, 0.005
+"""By more than so much, and more than chance explains, the old knowledge may not fall."""
+FEW = 5
+"""Fewer pictures of a class than this are too few."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Counts over `pictures`: label right, bin right, `sorted`, and of those in a wrong bin."""
+
+    pictures: int
+    label: int
+    bin: int
+    sorted: int
+    wrong: int
+
+    def share(self, count: int) -> float:
+        """`count` as a share of all; 0 of none."""
+        return count / self.pictures if self.pictures else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A taught picture that the others contradict: what they say it is, and how sure they are."""
+
+    lesson: Lesson
+    says: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A class that more pictures would help: how many of it are right, what it is taken for."""
+
+    category: Category
+    pictures: int
+    right: int
+    taken_for: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teaching:
+    """What was learnt and what it is worth.
+
+    `after` is None where no picture can be judged without itself. `none` are pictures of no class:
+    how many there are, and how many were and are `sorted`. `known` pictures are sorted right
+    already. `stored` is False where the memory's keys stood in for old photographs.
+    """
+
+    site: Site
+    taxonomy: Taxonomy
+    before: Figures
+    after: Figures | None
+    none: tuple[int, int, int]
+    known: int
+    old_before: Figures
+    old_after: Figures
+    old_changed: int
+    stored: bool
+    doubts: tuple[Doubt, ...]
+    advice: tuple[Advice, ...]
+
+
+def extended(taxonomy: Taxonomy, new: Sequence[Category]) -> Taxonomy:
+    """`taxonomy` with new classes at its end."""
+    return replace(taxonomy, categories=(*taxonomy.categories, *new)) if new else taxonomy
+
+
+def best_precision(bundle: Bundle) -> str:
+    """The network that stations run, and whose features are taught."""
+    return "int8" if "int8" in bundle.precisions else bundle.precisions[0]
+
+
+def teach(base: Bundle, lessons: Lessons) -> Teaching:
+    """Learn `lessons` on the released bundle `base`.
+
+    Raises BundleError for a network that cannot be taught, and TeachError where the old knowledge
+    would fall too far.
+    """
+    classes = len(base.taxonomy.categories)
+    taxonomy = extended(base.taxonomy, lessons.categories)
+    tail = Tail(model_file(base, best_precision(base)), classes, new=len(lessons.categories))
+    place = {c.code: i for i, c in enumerate(taxonomy.categories)}
+    labels = np.array([place.get(one.code, -1) for one in lessons.lessons], np.int64)
+    seen = tail.see(rows_of([one.features for one in lessons.lessons], tail.features))
+    length = float(np.linalg.norm(seen.features, axis=1).mean()) if len(seen) else 1.0
+    reference = read_reference(base.path, width=tail.features, classes=classes) or from_memory(
+        tail.memory, length
+    )
+    pupil = _Pupil(tail, reference, taxonomy, base.policy)
+    before = pupil.plain(seen)
+    held = pupil.held_out(seen, labels)
+    for replay in REPLAYS:
+        site = pupil.learn(seen, labels, replay)
+        old_after, changed = pupil.old(site)
+        if changed <= CALM * reference.known and not _falls(pupil.old_before, old_after, 0.003):
+            break
+    items = labels >= 0
+    judged = held[1] if held is not None else before
+    known = sum(
+        d.status is Status.SORTED and d.label.code == lesson.code
+        for d, lesson in zip(before, lessons.lessons, strict=True)
+    )
+    return Teaching(
+        site=site,
+        taxonomy=taxonomy,
+        before=_figures(before, labels, taxonomy),
+        after=_figures(held[1], labels, taxonomy) if held is not None and items.any() else None,
+        none=(
+            int((~items).sum()),
+            _sorted_among(before, ~items),
+            _sorted_among(judged, ~items),
+        ),
+        known=known,
+        old_before=pupil.old_before,
+        old_after=old_after,
+        old_changed=changed,
+        stored=reference.stored,
+        doubts=_doubts(lessons.lessons, labels, held[0], taxonomy) if held is not None else (),
+        advice=_advice(labels, judged, taxonomy),
+    )
+
+
+def refuse_forgetting(teaching: Teaching) -> None:
+    """Raise TeachError where the old knowledge falls too far."""
+    before, after = teaching.old_before, teaching.old_after
+    if _falls(before, after, FALL_LABEL) or _falls_bin(before, after):
+        raise TeachError(
+            f"not taught: of {before.pictures} old photographs {after.label} instead of "
+            f"{before.label} would keep their label, {after.bin} instead of {before.bin} their "
+            "bin; look through the pictures listed as contradicted, or teach fewer of one kind"
+        )
+
+
+class _Pupil:
+    """The tail with the reference already seen: learns and answers."""
+
+    def __init__(
+        self, tail: Tail, reference: Reference, taxonomy: Taxonomy, policy: Policy
+    ) -> None:
+        self._tail, self._taxonomy, self._policy = tail, taxonomy, policy
+        self._all = tail.see(reference.features)
+        self._all_own = tail.without_own_key(self._all)
+        self._known = reference.labels >= 0
+        self._labels = reference.labels[self._known]
+        self._old, self._own = self._all.rows(self._known), self._all_own[self._known]
+        self._old_decisions = self._decide(tail.answers(self._old, self._quiet(self._own)))
+        self.old_before = _figures(self._old_decisions, self._labels, taxonomy)
+
+    def plain(self, seen: Seen) -> list[Decision]:
+        """What the release says."""
+        return self._decide(self._tail.answers(seen, self._quiet(self._nothing(seen))))
+
+    def learn(self, seen: Seen, labels: NDArray[np.int64], replay: float) -> Site:
+        """The whole site: scores first, then the strangeness that they leave."""
+        task = Task(seen, labels, self._old, self._own, self._tail.width)
+        site = learn_move(task, self._tail.prior, replay=replay)
+        if not self._tail.has_strangeness or not len(labels):
+            return site
+        now = self._strangeness(seen, added(seen, site)[0])
+        then = self._strangeness(self._all, self._all_own + added(self._all, site)[0])
+        whole = Task(seen, labels, self._all, self._all_own, self._tail.width)
+        limit = float(_logit(np.array([self._policy.unknown_threshold]))[0])
+        strange = learn_strangeness(whole, self._tail.prior, now=now, then=then, limit=limit)
+        return replace(site, strange=strange)
+
+    def old(self, site: Site) -> tuple[Figures, int]:
+        """The old photographs with `site`, and how many of their labels changed."""
+        to_scores, to_strange = added(self._old, site)
+        after = self._decide(self._tail.answers(self._old, self._own + to_scores, to_strange))
+        changed = sum(a.label != b.label for a, b in zip(after, self._old_decisions, strict=True))
+        return _figures(after, self._labels, self._taxonomy), changed
+
+    def held_out(
+        self, seen: Seen, labels: NDArray[np.int64]
+    ) -> tuple[list[Prediction], list[Decision]] | None:
+        """An answer for each taught picture by what the others taught; None where none can."""
+        part = _parts(seen, labels)
+        if part.max(initial=0) < 1:
+            return None
+        answers: dict[int, Prediction] = {}
+        for fold in range(int(part.max()) + 1):
+            mine = part == fold
+            site = self.learn(seen.rows(~mine), labels[~mine], REPLAY)
+            rows = seen.rows(mine)
+            said = self._tail.answers(rows, *added(rows, site))
+            answers |= dict(zip(np.flatnonzero(mine).tolist(), said, strict=True))
+        ordered = [answers[i] for i in range(len(labels))]
+        return ordered, self._decide(ordered)
+
+    def _decide(self, answers: Sequence[Prediction]) -> list[Decision]:
+        return [decide(one, self._taxonomy, self._policy) for one in answers]
+
+    def _strangeness(self, seen: Seen, to_scores: Array) -> NDArray[np.float64]:
+        answers = self._tail.answers(seen, to_scores)
+        return _logit(np.array([one.unknown for one in answers]))
+
+    def _nothing(self, seen: Seen) -> Array:
+        return np.zeros((len(seen), self._tail.width), np.float32)
+
+    def _quiet(self, to_scores: Array) -> Array:
+        """Before anything is taught, new classes are out of the question."""
+        quiet = to_scores.copy()
+        quiet[:, self._tail.classes :] = -50.0
+        return quiet
+
+
+def _parts(seen: Seen, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The part (n,) that each picture is judged with; pictures of one photograph share one.
+
+    Each class is spread over the parts by itself.
+    """
+    unit = seen.near / np.maximum(np.linalg.norm(seen.near, axis=1, keepdims=True), 1e-12)
+    group = np.full(len(labels), -1)
+    count = 0
+    for i in range(len(labels)):
+        if group[i] < 0:
+            alike = (unit @ unit[i] > SAME) & (labels == labels[i]) & (group < 0)
+            group[alike] = count
+            count += 1
+    order: dict[int, int] = {}
+    for label in np.unique(labels):
+        for one in dict.fromkeys(group[labels == label].tolist()):
+            order[one] = len(order)
+    return np.array([order[g] % FOLDS for g in group.tolist()], np.int64)
+
+
+def _figures(
+    decisions: Sequence[Decision], labels: NDArray[np.int64], taxonomy: Taxonomy
+) -> Figures:
+    """Of the pictures that are of a class."""
+    label = bin_ = done = wrong = 0
+    for decision, truth in zip(decisions, labels.tolist(), strict=True):
+        if truth < 0:
+            continue
+        category = taxonomy.categories[truth]
+        right = decision.bin.key == category.bin
+        label += decision.label.code == category.code
+        bin_ += right
+        if decision.status is Status.SORTED:
+            done += 1
+            wrong += not right
+    return Figures(int((labels >= 0).sum()), label, bin_, done, wrong)
+
+
+def _sorted_among(decisions: Sequence[Decision], which: NDArray[np.bool_]) -> int:
+    return sum(
+        d.status is Status.SORTED for d, yes in zip(decisions, which.tolist(), strict=True) if yes
+    )
+
+
+def _falls(before: Figures, after: Figures, most: float) -> bool:
+    return before.label - after.label > most * before.pictures
+
+
+def _falls_bin(before: Figures, after: Figures) -> bool:
+    return before.bin - after.bin > FALL_BIN * before.pictures
+
+
+def _doubts(
+    lessons: Sequence[Lesson],
+    labels: NDArray[np.int64],
+    answers: Sequence[Prediction],
+    taxonomy: Taxonomy,
+) -> tuple[Doubt, ...]:
+    """Pictures that the others, of which some are of the same class, surely call another class."""
+    count = Counter(labels.tolist())
+    doubts = []
+    for lesson, truth, answer in zip(lessons, labels.tolist(), answers, strict=True):
+        scores = answer.probabilities
+        best = max(range(len(scores)), key=scores.__getitem__)
+        if truth >= 0 and count[truth] > 2 and best != truth and scores[best] > 0.6:
+            if scores[truth] < 0.1:
+                doubts.append(Doubt(lesson, taxonomy.categories[best].name, scores[best]))
+    return tuple(sorted(doubts, key=lambda d: -d.share))
+
+
+def _advice(
+    labels: NDArray[np.int64], decisions: Sequence[Decision], taxonomy: Taxonomy
+) -> tuple[Advice, ...]:
+    """The classes that are right least often, or of which there are few; worst first."""
+    taken: defaultdict[int, list[Decision]] = defaultdict(list)
+    for truth, decision in zip(labels.tolist(), decisions, strict=True):
+        if truth >= 0:
+            taken[truth].append(decision)
+    advice = []
+    for truth, mine in taken.items():
+        category = taxonomy.categories[truth]
+        wrong = Counter(d.label.name for d in mine if d.label.code != category.code)
+        right = len(mine) - wrong.total()
+        if wrong or len(mine) < FEW:
+            name = wrong.most_common(1)[0][0] if wrong else ""
+            advice.append(Advice(category, len(mine), right, name))
+    return tuple(sorted(advice, key=lambda a: (a.right / a.pictures, a.pictures)))[:3]
+
+
+def _logit(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    inside = np.clip(np.asarray(values, np.float64), 1e-7, 1 - 1e-7)
+    return np.log(inside) - np.log1p(-inside)
