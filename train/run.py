@@ -36,6 +36,7 @@ from train.progress import Epoch, Log
 from train.release.card import describe_run, make_card
 from train.release.export import Proof, export, save_checkpoint
 from train.release.quantize import int8_scores
+from train.release.reference import reference_rows
 from train.run_folder import finite, open_folder, read_run, refuse_other, write_json
 
 
@@ -326,7 +327,13 @@ def _release(
     if not len(rows):
         rows = corpus.rows("train")[:200]
     ranges = even_rows(corpus.labels, corpus.rows(*TRAINED_ON), config)
-    proof = Proof(pixels.take(rows), corpus.labels[rows], pixels.take(ranges))
+    old = reference_rows(corpus, config.seed)
+    proof = Proof(
+        pixels.take(rows),
+        corpus.labels[rows],
+        pixels.take(ranges),
+        (pixels.take(old), corpus.labels[old]),
+    )
     card = make_card(corpus, config, trainer.start.origin, result, network.memory)
     save_checkpoint(paths.out / "final.pt", network, calibration, corpus.taxonomy, config, card)
     result["conversion"] = export(

@@ -130,7 +130,8 @@ def numbers(node: Any) -> NDArray[np.float32]:
         op = reader.get_node()
         kind = op.get_type_name()
         if kind == "MatMul":
-            return scale if op.get_attributes().get("transpose_b", False) else scale.T
+            turned = op.get_attributes().get("transpose_b", False)
+            return np.ascontiguousarray(scale if turned else scale.T, np.float32)
         other = op.input_value(1 - reader.get_index()) if kind in ("Multiply", "Subtract") else None
         if other is not None:
             by = _behind_storage(other.get_node()).get_data().astype(np.float32)
@@ -159,7 +160,7 @@ def keys_of(memory: MemoryPlaces) -> NDArray[np.float32]:
     for value in node.input_values():
         constant = _behind_storage(value.get_node())
         if constant.get_type_name() == "Constant":
-            middle = constant.get_data().astype(np.float32).reshape(1, -1)
+            middle: NDArray[np.float32] = constant.get_data().astype(np.float32).reshape(1, -1)
             return stored - middle if node.get_type_name() == "Add" else stored + middle
     return stored
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -222,9 +222,10 @@ def _with_new(scores: Doubles, classes: int) -> tuple[Doubles, Callable[[Doubles
     return np.concatenate([known, scores[:, classes:] + whole], 1), back
 
 
-def _softmax(scores: Doubles) -> Doubles:
-    shifted = np.exp(scores - scores.max(1, keepdims=True))
-    return cast(Doubles, shifted / shifted.sum(1, keepdims=True))
+def _softmax(scores: NDArray[np.floating[Any]]) -> Doubles:
+    exact = np.asarray(scores, np.float64)
+    shifted = np.exp(exact - exact.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)
 
 
 def _sigmoid(values: Doubles) -> Doubles:

@@ -31,6 +31,8 @@ CALM = 0.015
 """Of the old photographs' labels, at most so many change before more weight is tried."""
 FALL_LABEL, FALL_BIN = 0.010, 0.005
 """By more than so much, and more than chance explains, the old knowledge may not fall."""
+SURE = 0.7
+"""The others contradict a picture that they call something else with this probability."""
 FEW = 5
 """Fewer pictures of a class than this are too few."""
 
@@ -300,9 +302,9 @@ def _doubts(
     for lesson, truth, answer in zip(lessons, labels.tolist(), answers, strict=True):
         scores = answer.probabilities
         best = max(range(len(scores)), key=scores.__getitem__)
-        if truth >= 0 and count[truth] > 2 and best != truth and scores[best] > 0.6:
-            if scores[truth] < 0.1:
-                doubts.append(Doubt(lesson, taxonomy.categories[best].name, scores[best]))
+        others = truth >= 0 and best != truth and count[truth] > 2
+        if others and scores[best] > SURE and scores[truth] < 1.0 - SURE:
+            doubts.append(Doubt(lesson, taxonomy.categories[best].name, scores[best]))
     return tuple(sorted(doubts, key=lambda d: -d.share))
 
 

@@ -28,6 +28,7 @@ from train.networks import Network, build
 from train.networks.memory import from_tensors
 from train.release.export import Proof, export, refuse_foreign
 from train.release.onnx_file import save_onnx
+from train.release.reference import reference_rows
 
 
 def export_again(
@@ -53,12 +54,18 @@ def export_again(
     if not len(rows):
         rows = train_rows[:200]
     step = max(1, len(train_rows) // config.calibration_size)
+    old = reference_rows(corpus, config.seed)
     return export(
         finished.network,
         finished.calibration,
         finished.taxonomy,
         config,
-        Proof(pixels.take(rows), corpus.labels[rows], pixels.take(train_rows[::step])),
+        Proof(
+            pixels.take(rows),
+            corpus.labels[rows],
+            pixels.take(train_rows[::step]),
+            (pixels.take(old), corpus.labels[old]),
+        ),
         out,
         card=finished.card,
         say=say,

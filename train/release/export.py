@@ -32,6 +32,7 @@ from train.networks import Network
 from train.networks.memory import PREFIX
 from train.release.ir import Released, convert, save_ir
 from train.release.quantize import post_training, with_accuracy_control
+from train.release.reference import add_reference
 from train.run_folder import write_json
 
 MAX_DELTA = 0.01
@@ -48,11 +49,13 @@ class Proof:
     """Pictures (N, side, side, 3) and labels (N,) that a conversion is measured on.
 
     `calibration` are the pictures that INT8 ranges are taken from, a class as often as another.
+    `reference` are pictures and labels whose features the bundle takes along for `sorter teach`.
     """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     calibration: NDArray[np.uint8]
+    reference: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
 
 
 def export(
@@ -102,6 +105,9 @@ def export(
         )
         if config.int8:
             figures |= _check_int8(model, part, proof, expected, config, notes, say=say)
+        if proof.reference is not None:
+            count = add_reference(part, *proof.reference, classes=classes)
+            say(f"reference: features of {count} photographs, for sorter teach")
         save_checkpoint(part / "checkpoint.pt", network, calibration, taxonomy, config, card)
         write_json(part / "card.json", {**card, "conversion": figures}, sort_keys=True)
         _put(part, folder)

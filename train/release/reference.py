@@ -49,17 +49,18 @@ def reference_rows(corpus: Corpus, seed: int) -> NDArray[np.int64]:
     return np.array([*chosen, *few[:STRANGE]], np.int64)
 
 
-def add_reference(folder: Path, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> int:
+def add_reference(
+    folder: Path, pixels: NDArray[np.uint8], labels: NDArray[np.int64], *, classes: int
+) -> int:
     """Write the reference of the bundle in `folder`; how many pictures it is of.
 
     0, and nothing is written, for a network that cannot be taught.
     """
     names = [n for n in (MODEL_FILES["int8"], MODEL_FILES["fp16"]) if (folder / n).is_file()]
-    known = labels[labels >= 0]
-    if not len(known):
+    if not (labels >= 0).any():
         return 0
     try:
-        reader = FeatureReader(folder / names[0], int(known.max()) + 1)
+        reader = FeatureReader(folder / names[0], classes)
     except BundleError:
         return 0
     write_reference(folder, np.stack([reader.of_pixels(p) for p in pixels]), labels)
