@@ -224,9 +224,10 @@ def _with_new(scores: Doubles, classes: int) -> tuple[Doubles, Callable[[Doubles
 
 def _softmax(scores: NDArray[np.floating[Any]]) -> Doubles:
     exact = np.asarray(scores, np.float64)
-    shifted = np.exp(exact - exact.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)
+    shifted: Doubles = np.exp(exact - exact.max(1, keepdims=True))
+    shifted /= shifted.sum(1, keepdims=True)
+    return shifted
 
 
 def _sigmoid(values: Doubles) -> Doubles:
-    return cast(Doubles, 0.5 * (1.0 + np.tanh(values / 2.0)))
+    return 0.5 * (1.0 + np.tanh(values / 2.0))
