@@ -8,11 +8,13 @@ picture, never over a file that is not ours, never inside the folder that is rea
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import io
 import itertools
 import os
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -313,6 +315,34 @@ def free_names(folder: Path, name: str) -> Iterator[Path]:
     for number in itertools.count(1):
         tail = os.fsencode(f"-{number}{suffix}")
         yield folder / os.fsdecode(os.fsencode(stem)[: NAME_BYTES - len(tail)] + tail)
+
+
+def replace_folder(part: Path, folder: Path) -> None:
+    """`part`, a finished folder, takes the place of `folder`, which goes. Raises OSError.
+
+    Where `folder` is there the two change names in one step (Linux, most file systems), so that
+    whoever looks meets one of them whole; elsewhere the name is free for an instant.
+    """
+    old = part
+    if folder.exists() and not _exchange(part, folder):
+        old = folder.with_name(part_name(folder.name) + ".old")
+        folder.replace(old)
+        part.replace(folder)
+    elif part.exists() and not folder.exists():
+        part.replace(folder)
+    sync_folder(folder.absolute().parent)
+    if old != folder:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Two names change places at once; False where this system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    here = -100  # AT_FDCWD
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), 2) == 0)
 
 
 def sync_folder(folder: Path) -> None:

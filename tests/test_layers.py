@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-WORDS = frozenset({"domain", "errors", "taxonomy", "text", "files", "host"})
+WORDS = frozenset({"domain", "errors", "taxonomy", "text", "files", "host", "audit"})
 """What everyone may say. They know each other, and nobody above them."""
 
 PACKAGES: Mapping[str, frozenset[str]] = {

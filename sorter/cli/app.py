@@ -25,6 +25,7 @@ from sorter.cli import (
     review,
     service,
     status,
+    teach,
     train,
     watch,
 )
@@ -71,6 +72,7 @@ for module in (
     bench,
     service,
     review,
+    teach,
 ):
     module.register(app)
 

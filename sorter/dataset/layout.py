@@ -31,6 +31,11 @@ UNKNOWN = -1
 """The class index of a picture of none of the classes."""
 
 
+NONE = ("empty", "unknown")
+"""Folders beside the classes' for pictures of none, as `sorter review` files them; training leaves
+them out (`--unknown DATA/unknown` brings them in)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One labelled picture.
@@ -84,6 +89,24 @@ def read_labelled(root: Path, taxonomy: Taxonomy) -> list[Sample]:
         )
     _refuse_held_out_alone(samples, root, taxonomy)
     return samples
+
+
+def read_answered(root: Path, taxonomy: Taxonomy) -> list[Sample]:
+    """As `read_labelled`, and the pictures of none of the classes with the folder's name as source.
+
+    Raises DataError as `read_labelled`, but not where all are of none.
+    """
+    _need_folder(root)
+    bases = [root, *split_folders(root, taxonomy).values()]
+    none = [
+        Sample(path, UNKNOWN, source=name)
+        for base in bases
+        for name in NONE
+        if (base / name).is_dir() and taxonomy.find(name) is None
+        for path in images.find([base / name])
+    ]
+    others = any(taxonomy.find(f.name) or f.name not in NONE for f in _folders(root))
+    return none + (read_labelled(root, taxonomy) if others or not none else [])
 
 
 def read_extra(root: Path, taxonomy: Taxonomy) -> list[Sample]:
@@ -159,7 +182,8 @@ def _classes(root: Path, taxonomy: Taxonomy, split: str, *, source: str) -> list
     for folder in _folders(root):
         item = taxonomy.find(folder.name)
         if item is None:
-            strangers.append(folder.name)
+            if folder.name not in NONE:
+                strangers.append(folder.name)
             continue
         index = place[item.code]
         samples += [Sample(p, index, split, source) for p in images.find([folder])]

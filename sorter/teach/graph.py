@@ -168,6 +168,7 @@ def keys_of(memory: MemoryPlaces) -> NDArray[np.float32]:
 def join(model: Any, places: Places, site: Site) -> None:
     """Let what a site taught add to the scores and the strangeness of `model`, in place."""
     ops = _operations()
+    there = {node.get_friendly_name() for node in model.get_ops()}
     unit = _unit(places.features)
     move = ops.matmul(unit, _constant("site.move", site.move), False, True)
     move = ops.add(move, _constant("site.bias", site.bias[None]))
@@ -178,6 +179,11 @@ def join(model: Any, places: Places, site: Site) -> None:
         strange = ops.matmul(unit, _constant("site.strange", site.strange[None]), False, True)
         _add(places.strangeness, strange.output(0))
     model.validate_nodes_and_infer_types()
+    # openvino counts its own names up over a process: the same lessons would give other files.
+    new = [n for n in model.get_ordered_ops() if n.get_friendly_name() not in there]
+    for number, node in enumerate(new):
+        if not node.get_friendly_name().startswith("site."):
+            node.set_friendly_name(f"site.{number}")
 
 
 def cut_tail(model: Any, places: Places, *, width: int) -> Any:
@@ -292,19 +298,21 @@ def _before_softmax(softmax: Any, source: Path | str) -> tuple[Any, Any | None]:
 def _memory(features: Any, heads: list[Any], head: Any) -> MemoryPlaces | None:
     """The memory under the scores, if there is one."""
     width = int(features.shape[-1])
+    before = {n.get_name() for n in _upstream(features.get_node())}
     for values in heads:
         if values is head:
             continue
-        products = [n for n in _upstream(values) if n.get_type_name() == "MatMul"]
-        basis = next((n for n in products if _columns(n) == width and n is not head), None)
+        after = [n for n in _upstream(values) if n.get_name() not in before]
+        products = [n for n in after if n.get_type_name() == "MatMul" and n is not values]
+        # Nearest first: the basis is the last product on the way up, the keys one before it.
+        basis = next((n for n in reversed(products) if _columns(n) == width), None)
         if basis is None:
             continue
-        depth = _count(basis)
-        keys = next((n for n in products if _columns(n) == depth and _count(n) > 1), None)
+        found = (n for n in products if n is not basis and _columns(n) == _count(basis))
+        keys = next((n for n in found if _count(n) > 1), None)
         if keys is not None:
-            return MemoryPlaces(
-                _weight(basis), _weight(keys), _weight(values), basis.output(0), values.output(0)
-            )
+            parts = (_weight(basis), _weight(keys), _weight(values))
+            return MemoryPlaces(*parts, basis.output(0), values.output(0))
     return None
 
 

@@ -128,22 +128,20 @@ def with_class(lessons: Lessons, taxonomy: Taxonomy, name: str, bin_key: str) ->
         raise TaxonomyError(f"--bin {bin_key}: there is none; choose {', '.join(bins)}")
     code = _code(taxonomy, bins[key].code)
     new = Category(code=code, name=name.strip(), name_zh=name.strip(), bin=key)
+    if taxonomy.find(new.name) is not None or new.name.casefold() in (k.value for k in Kind):
+        raise TaxonomyError(f"--new-class {name}: is the name of a class already; choose another")
     document = taxonomy_to_dict(replace(taxonomy, categories=(*taxonomy.categories, new)))
     try:
         taxonomy_from_dict(document, source="--new-class")
     except TaxonomyError as error:
         raise TaxonomyError(f"--new-class {name}: {error}") from error
-    if taxonomy.find(new.name) is not None or new.name.casefold() in (k.value for k in Kind):
-        raise TaxonomyError(f"--new-class {name}: is the name of a class already; choose another")
     return replace(lessons, categories=(*lessons.categories, new))
 
 
 def _code(taxonomy: Taxonomy, bin_code: str) -> str:
     """The next code of a bin, as the data set counts them: 03_03 is followed by 03_04."""
     taken = {c.code for c in taxonomy.categories}
-    return next(
-        code for n in range(10_000) if (code := f"{bin_code}_{n:02d}") not in taken
-    )
+    return next(code for n in range(10_000) if (code := f"{bin_code}_{n:02d}") not in taken)
 
 
 def _lesson(row: Any) -> Lesson:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sorter.domain import Policy, Taxonomy
-from sorter.errors import BundleError
+from sorter.errors import BundleError, FolderError
+from sorter.files import replace_folder
 from sorter.vision.metadata import last_line, read_description, read_file
 
 MODEL_FILES: Mapping[str, str] = {"fp16": "model.xml", "int8": "model-int8.xml"}
@@ -91,6 +93,30 @@ def open_bundle(path: Path) -> Bundle:
         digest=_digest(path, precisions),
         card=read_card(path / "card.json"),
     )
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise FolderError where `folder` is anything but a bundle: it would be replaced whole."""
+    there = os.path.exists(folder)  # noqa: PTH110 - Path.exists raises for a name too long
+    if not folder.absolute().name or (there and not folder.is_dir()):
+        raise FolderError(f"{folder}: cannot hold a bundle; name another folder with --out")
+    if (
+        there
+        and any(folder.iterdir())
+        and not any((folder / name).is_file() for name in MODEL_FILES.values())
+    ):
+        raise FolderError(
+            f"{folder}: holds something else than a bundle, which would be lost; "
+            "name another folder with --out"
+        )
+
+
+def put_bundle(part: Path, folder: Path) -> None:
+    """Move a finished bundle into its place; a README that lies there stays. Raises OSError."""
+    readme = folder / "README.md"
+    if readme.is_file():
+        shutil.copy2(readme, part / "README.md")
+    replace_folder(part, folder)
 
 
 def model_file(bundle: Bundle, precision: str) -> Path:

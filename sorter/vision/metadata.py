@@ -49,8 +49,6 @@ def write_metadata(
     """
     model_info = {
         "model_type": "Classification",
-        "labels": " ".join("_".join(item.name.split()) for item in taxonomy.categories),
-        "label_ids": " ".join("_".join(item.code.split()) for item in taxonomy.categories),
         "mean_values": "0 0 0",
         "scale_values": "1 1 1",
         "resize_type": "standard",
@@ -64,17 +62,30 @@ def write_metadata(
     }
     ours = {
         "schema_version": SCHEMA_VERSION,
-        "taxonomy": json.dumps(taxonomy_to_dict(taxonomy), ensure_ascii=False),
         "temperature": repr(float(temperature)),
-        "bin_thresholds": json.dumps([float(t) for t in policy.bin_thresholds]),
-        "unknown_threshold": repr(float(policy.unknown_threshold)),
-        "empty_threshold": repr(float(policy.empty_threshold)),
         "data_digest": data_digest,
         "metrics": json.dumps(dict(metrics or {}), sort_keys=True),
     }
     for section, values in (("model_info", model_info), ("sorter", ours)):
         for key, value in values.items():
             model.set_rt_info(value, [section, key])
+    change_metadata(model, taxonomy=taxonomy, policy=policy)
+
+
+def change_metadata(model: Any, *, taxonomy: Taxonomy, policy: Policy) -> None:
+    """Write other classes, bins or thresholds into what `model` says of itself, in place."""
+    labels = " ".join("_".join(item.name.split()) for item in taxonomy.categories)
+    codes = " ".join("_".join(item.code.split()) for item in taxonomy.categories)
+    thresholds = json.dumps([float(t) for t in policy.bin_thresholds])
+    for section, key, value in (
+        ("model_info", "labels", labels),
+        ("model_info", "label_ids", codes),
+        ("sorter", "taxonomy", json.dumps(taxonomy_to_dict(taxonomy), ensure_ascii=False)),
+        ("sorter", "bin_thresholds", thresholds),
+        ("sorter", "unknown_threshold", repr(float(policy.unknown_threshold))),
+        ("sorter", "empty_threshold", repr(float(policy.empty_threshold))),
+    ):
+        model.set_rt_info(value, [section, key])
 
 
 @dataclass(frozen=True, slots=True)

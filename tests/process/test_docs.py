@@ -25,6 +25,7 @@ PAGES = (
     "train/README.md",
     "weights/mobilenet_v2/README.md",
     "sorter/actuator/README.md",
+    "sorter/teach/README.md",
     "sorter/actuator/firmware/README.md",
 )
 

@@ -19,6 +19,7 @@ from sorter.domain import Prediction, Taxonomy
 from sorter.errors import ImageError, ModelError, SorterError, UsageError
 from sorter.taxonomy import taxonomy_from_dict
 from sorter.vision import images
+from sorter.vision.bundle import refuse_foreign
 from train import checkpoint
 from train.config import MAX_SIDE_PX, Config, read_config
 from train.data.corpus import Pixels, Sources, default_cache, gather
@@ -26,7 +27,7 @@ from train.judge.calibrate import Calibration, from_json
 from train.judge.figures import predictions
 from train.networks import Network, build
 from train.networks.memory import from_tensors
-from train.release.export import Proof, export, refuse_foreign
+from train.release.export import Proof, export
 from train.release.onnx_file import save_onnx
 from train.release.reference import reference_rows
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from torch import Tensor
 from sorter.domain import Taxonomy
 from sorter.errors import ExportError, FolderError
 from sorter.taxonomy import taxonomy_to_dict
-from sorter.vision.bundle import MODEL_FILES, open_bundle
+from sorter.vision.bundle import MODEL_FILES, open_bundle, put_bundle, refuse_foreign
 from sorter.vision.classifier import Classifier
 from train import checkpoint
 from train.config import Config, to_dict
@@ -110,7 +109,7 @@ def export(
             say(f"reference: features of {count} photographs, for sorter teach")
         save_checkpoint(part / "checkpoint.pt", network, calibration, taxonomy, config, card)
         write_json(part / "card.json", {**card, "conversion": figures}, sort_keys=True)
-        _put(part, folder)
+        put_bundle(part, folder)
     except OSError as error:
         raise FolderError(
             f"{folder}: the bundle cannot be written: {error.strerror}; make room, then sorter "
@@ -119,22 +118,6 @@ def export(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return figures
-
-
-def refuse_foreign(folder: Path) -> None:
-    """Raise FolderError where `folder` is anything but a bundle: it would be replaced whole."""
-    there = os.path.exists(folder)  # noqa: PTH110 - Path.exists raises for a name too long
-    if not folder.absolute().name or (there and not folder.is_dir()):
-        raise FolderError(f"{folder}: cannot hold a bundle; name another folder with --out")
-    if (
-        there
-        and any(folder.iterdir())
-        and not any((folder / name).is_file() for name in MODEL_FILES.values())
-    ):
-        raise FolderError(
-            f"{folder}: holds something else than a bundle, which would be lost; "
-            "name another folder with --out"
-        )
 
 
 def label_accuracy(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
@@ -268,16 +251,3 @@ def _stored(name: str, tensor: Tensor) -> Tensor:
     """As a file keeps it: of a memory no more than `remember` left in it."""
     half = name.startswith(PREFIX) and not name.endswith("settings")
     return (tensor.half() if half else tensor).contiguous()
-
-
-def _put(part: Path, folder: Path) -> None:
-    """Move the finished bundle into its place; a README of the release that lies there stays."""
-    readme = folder / "README.md"
-    if readme.is_file():
-        shutil.copy2(readme, part / "README.md")
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.replace(old)
-    part.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,344 @@
+"""`sorter teach`: a model learns its site. Parses, wires `sorter.teach`, prints."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from string import hexdigits
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sorter.cli.options import Language
+from sorter.errors import DataError, ImageError, UsageError
+from sorter.text import escape
+
+if TYPE_CHECKING:
+    from sorter.domain import Taxonomy
+    from sorter.teach.pictures import LeftOut
+    from sorter.teach.site import Lesson, Lessons
+    from sorter.teach.teacher import Figures, Teaching
+    from sorter.vision.bundle import Bundle
+
+SHOWN = 10
+"""Pictures of each kind on the screen; --json has all."""
+
+
+def teach(
+    corrected: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[CORRECTED]...",
+            help="CORRECTED/<class>/: pictures of this site; also empty/ and unknown/.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="NEW", help="Write the taught model here; a folder."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            metavar="BUNDLE",
+            envvar="SORTER_MODEL",
+            help="Teach this one: a released model, or a taught one to go on with.",
+            show_default="the one that ships",
+        ),
+    ] = None,
+    empty: Annotated[
+        list[Path] | None,
+        typer.Option("--empty", metavar="DIR", help="Pictures of the empty tray."),
+    ] = None,
+    unknown: Annotated[
+        list[Path] | None,
+        typer.Option("--unknown", metavar="DIR", help="Pictures of things of no class."),
+    ] = None,
+    new_class: Annotated[
+        str | None,
+        typer.Option("--new-class", metavar="NAME", help="Add a class; CORRECTED/NAME/ shows it."),
+    ] = None,
+    bin_: Annotated[
+        str | None, typer.Option("--bin", metavar="BIN", help="The bin of --new-class.")
+    ] = None,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--forget",
+            metavar="PICTURE|CLASS",
+            help="A picture's file or SHA-256 (8 digits or more), a class, empty, or unknown.",
+        ),
+    ] = None,
+    forget_all: Annotated[
+        bool, typer.Option("--forget-all", help="Back to the released model, byte for byte.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show both figures and write nothing.")
+    ] = False,
+    lang: Annotated[
+        Language, typer.Option("--lang", help="Language of class names.")
+    ] = Language.EN,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
+) -> None:
+    """Teach a model its site: some twenty labelled pictures become a new model, in seconds.
+
+    Before anything is written two figures are shown: the site's, each taught picture judged by a
+    head that has not seen it, and the old knowledge's. Where that falls too far, nothing is
+    written (exit code 3). NEW holds the list of what was taught and the released model; teaching
+    begins from there each time, so that order does not matter and forgetting is exact. A running
+    sorter watch whose --model is NEW takes it up by itself.
+
+    Exit code 1 where some pictures could not be read.
+
+    Example: sorter teach corrected --empty tray --out site
+    """
+    from sorter.teach.features import FeatureReader
+    from sorter.teach.lessons import read_lessons, with_class, with_new
+    from sorter.teach.pictures import find_answered
+    from sorter.teach.pictures import read_lessons as read_pictures
+    from sorter.teach.rebuild import alone, open_base
+    from sorter.teach.site import Lessons
+    from sorter.teach.teacher import best_precision, extended
+    from sorter.vision.bundle import default_bundle, model_file, open_bundle, refuse_foreign
+
+    if out is None and not dry_run:
+        raise UsageError("--out NEW: name the folder to write the taught model to, or --dry-run")
+    if (new_class is None) != (bin_ is None):
+        raise UsageError("--new-class NAME and --bin BIN: give both, or neither")
+    asked = [*(corrected or []), *(empty or []), *(unknown or [])]
+    if not (asked or forget or forget_all or new_class):
+        raise UsageError("nothing to teach: name a folder CORRECTED/<class>/ of labelled pictures")
+    if out is not None:
+        refuse_foreign(out)
+    with alone(out) if out is not None else contextlib.nullcontext():
+        bundle = open_bundle(model or default_bundle())
+        base = open_base(bundle)
+        lessons = read_lessons(bundle.path) or Lessons(base.digest)
+        if forget_all:
+            lessons = Lessons(base.digest)
+        lessons, forgotten = _forget(lessons, forget or [], base.taxonomy)
+        if new_class is not None and bin_ is not None:
+            words = extended(base.taxonomy, lessons.categories)
+            lessons = with_class(lessons, words, new_class, bin_)
+        words = extended(base.taxonomy, lessons.categories)
+        answered = find_answered(corrected or [], empty or [], unknown or [], words)
+        found: list[Lesson] = []
+        left_out: list[LeftOut] = []
+        copies = changed = 0
+        if answered:
+            xml = model_file(base, best_precision(base))
+            reader = FeatureReader(xml, len(base.taxonomy.categories))
+            found, left_out, copies = read_pictures(answered, reader)
+            lessons, had, changed = with_new(lessons, found)
+            copies += had
+        _refuse_unshown(lessons)
+        input_ = _Input(len(found), copies, changed, forgotten, tuple(left_out))
+        if not lessons.lessons and not lessons.categories:
+            if answered:
+                _say_left_out(left_out)
+                raise DataError("none of the pictures can be read: nothing was taught")
+            _back(base, out, input_, as_json=as_json)
+            return
+        _teach(base, lessons, out, input_, chinese=lang is Language.ZH, as_json=as_json)
+    if left_out:
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command to `app`."""
+    app.command("teach")(teach)
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """What became of what was given: pictures, copies dropped, answers changed, forgotten."""
+
+    pictures: int
+    copies: int
+    changed: int
+    forgotten: int
+    left_out: tuple[LeftOut, ...]
+
+
+def _teach(
+    base: Bundle,
+    lessons: Lessons,
+    out: Path | None,
+    given: _Input,
+    *,
+    chinese: bool,
+    as_json: bool,
+) -> None:
+    """Learn, show both figures, and then write."""
+    from sorter.teach.rebuild import write_taught
+    from sorter.teach.teacher import refuse_forgetting, teach
+
+    teaching = teach(base, lessons)
+    document = _document(base, lessons, teaching, given)
+    if not as_json:
+        _print(lessons, teaching, given, chinese=chinese)
+    refuse_forgetting(teaching)
+    if out is not None:
+        figures = {"taught": {k: document[k] for k in ("lessons", "base", "site", "old")}}
+        written = write_taught(
+            base, lessons, teaching.site, teaching.taxonomy, base.policy, out, card=figures
+        )
+        document |= {"out": str(out), "digest": written.digest}
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    elif out is not None:
+        typer.echo(f"written: {escape(str(out))} ({document['digest'][:12]})")
+
+
+def _back(base: Bundle, out: Path | None, given: _Input, *, as_json: bool) -> None:
+    """Nothing is taught any more: the released bundle again."""
+    from sorter.teach.rebuild import write_released
+
+    document: dict[str, Any] = {"lessons": 0, "base": base.digest, "forgotten": given.forgotten}
+    if out is not None:
+        document |= {"out": str(out), "digest": write_released(base, out).digest}
+    if as_json:
+        typer.echo(json.dumps(document))
+    else:
+        typer.echo(f"nothing is taught any more: the released model ({base.digest[:12]})")
+
+
+def _forget(lessons: Lessons, words: Sequence[str], taxonomy: Taxonomy) -> tuple[Lessons, int]:
+    """`lessons` less what `words` name, and how many went. UsageError where one names nothing."""
+    from sorter.dataset.layout import NONE
+    from sorter.teach.lessons import PREFIX, without, without_class
+    from sorter.teach.teacher import extended
+
+    before = len(lessons.lessons)
+    for word in words:
+        category = extended(taxonomy, lessons.categories).find(word)
+        if category is not None or word in NONE:
+            less = without_class(lessons, category.code if category else word)
+        elif PREFIX <= len(word) <= 64 and not set(word) - set(hexdigits.lower()):
+            less = without(lessons, word)
+        else:
+            less = without(lessons, _digest(Path(word)))
+        same = len(less.lessons) == len(lessons.lessons)
+        if same and len(less.categories) == len(lessons.categories):
+            raise UsageError(f"--forget {escape(word)}: nothing of it was taught")
+        lessons = less
+    return lessons, before - len(lessons.lessons)
+
+
+def _digest(path: Path) -> str:
+    from sorter.vision import images
+
+    try:
+        return hashlib.sha256(images.read(path)).hexdigest()
+    except ImageError as error:
+        raise UsageError(
+            f"--forget {escape(str(path))}: is no class, no SHA-256, and no picture ({error})"
+        ) from error
+
+
+def _refuse_unshown(lessons: Lessons) -> None:
+    """Raise DataError for a new class without a picture: nothing could tell it."""
+    shown = {one.code for one in lessons.lessons}
+    for category in lessons.categories:
+        if category.code not in shown:
+            raise DataError(
+                f"new class {category.name!r}: no picture of it was given; put some twenty into "
+                f"CORRECTED/{category.name}/"
+            )
+
+
+def _print(lessons: Lessons, teaching: Teaching, given: _Input, *, chinese: bool) -> None:
+    before, after = teaching.before, teaching.after
+    notes = [
+        f"{count} {what}"
+        for count, what in (
+            (given.copies, "copies dropped"),
+            (given.changed, "answered anew"),
+            (given.forgotten, "forgotten"),
+        )
+        if count
+    ]
+    typer.echo(", ".join([f"taught: {len(lessons.lessons)} pictures", *notes]))
+    if before.pictures and after is None:
+        typer.echo("this site: cannot be judged by pictures of one thing; teach a few more")
+    elif after is not None:
+        typer.echo(
+            f"this site: {_change(before, after)}, each of {after.pictures} judged by the others"
+        )
+    count, was, now = teaching.none
+    if count:
+        typer.echo(f"of no class: {was} → {now} of {count} sorted, judged likewise")
+    what = (
+        "old photographs" if teaching.stored else "photographs of the memory's own (no reference)"
+    )
+    typer.echo(
+        f"old knowledge: {_change(teaching.old_before, teaching.old_after)}, of "
+        f"{teaching.old_before.pictures:,} {what}; {teaching.old_changed} labels changed"
+    )
+    if before.pictures and teaching.known == before.pictures and not (count or lessons.categories):
+        typer.echo("already known: every picture was sorted right before; little is to be learnt")
+    elif teaching.known:
+        typer.echo(f"already known: {teaching.known} of {before.pictures}")
+    _say_left_out(given.left_out)
+    for doubt in teaching.doubts[:SHOWN]:
+        typer.echo(
+            f"contradicted: {escape(doubt.lesson.name)} ({doubt.lesson.sha256[:12]}): the others "
+            f"say {doubt.says} ({doubt.share:.0%}); mislabelled or blurred?"
+        )
+    for one in teaching.advice:
+        name = one.category.name_zh if chinese else one.category.name
+        taken = f", taken for {one.taken_for}" if one.taken_for else ""
+        typer.echo(f"would help most: {name} ({one.right} of {one.pictures} right{taken})")
+
+
+def _say_left_out(left_out: Sequence[LeftOut]) -> None:
+    for one in left_out[:SHOWN]:
+        typer.echo(f"sorter: left out: {escape(str(one.path))}: {one.reason}", err=True)
+    if len(left_out) > SHOWN:
+        typer.echo(f"sorter: left out: {len(left_out) - SHOWN} more", err=True)
+
+
+def _change(before: Figures, after: Figures) -> str:
+    """Four figures before and after, as shares; those in a wrong bin are of the sorted ones."""
+    counts = [(n, getattr(before, n), getattr(after, n)) for n in ("label", "bin", "sorted")]
+    parts = [f"{n} {before.share(was):.1%} → {after.share(now):.1%}" for n, was, now in counts]
+    return ", ".join([*parts, f"of these wrong {before.wrong} → {after.wrong}"])
+
+
+def _document(base: Bundle, lessons: Lessons, teaching: Teaching, given: _Input) -> dict[str, Any]:
+    none = dict(zip(("pictures", "sorted_before", "sorted_after"), teaching.none, strict=True))
+    return {
+        "lessons": len(lessons.lessons),
+        "base": base.digest,
+        "copies": given.copies,
+        "changed": given.changed,
+        "forgotten": given.forgotten,
+        "known": teaching.known,
+        "left_out": [{"path": str(o.path), "reason": o.reason} for o in given.left_out],
+        "site": {
+            "before": asdict(teaching.before),
+            "after": teaching.after and asdict(teaching.after),
+            "none": none,
+        },
+        "old": {
+            "reference": "photographs" if teaching.stored else "memory",
+            "before": asdict(teaching.old_before),
+            "after": asdict(teaching.old_after),
+            "changed": teaching.old_changed,
+        },
+        "contradicted": [
+            {"sha256": d.lesson.sha256, "name": d.lesson.name, "class": d.lesson.code}
+            | {"says": d.says, "share": round(d.share, 4)}
+            for d in teaching.doubts
+        ],
+        "advice": [
+            {"class": a.category.code, "pictures": a.pictures, "right": a.right}
+            | {"taken_for": a.taken_for}
+            for a in teaching.advice
+        ],
+    }

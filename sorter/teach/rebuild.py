@@ -1,0 +1,191 @@
+"""A released bundle and what a site taught become one new bundle, whole or not at all.
+
+Owns what a taught bundle holds: the taught networks, the list (`taught.json`), and the released
+bundle itself in `base/`, from which every teaching starts anew and to which forgetting everything
+leads back, byte for byte. Must not learn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sorter.domain import Policy, Taxonomy
+from sorter.errors import BundleError, FolderError
+from sorter.files import part_name, sync_folder, write_whole
+from sorter.teach import graph, reference
+from sorter.teach import lessons as lists
+from sorter.teach.features import FeatureReader
+from sorter.teach.learn import added
+from sorter.teach.site import Lessons, Site
+from sorter.teach.tail import Tail, read_ir
+from sorter.vision import engine
+from sorter.vision.bundle import MODEL_FILES, Bundle, model_file, open_bundle, put_bundle
+from sorter.vision.classifier import Classifier
+from sorter.vision.metadata import change_metadata
+
+BASE = "base"
+"""The folder of the released bundle inside a taught one."""
+MAX_DELTA = 0.01
+"""What the network's answer may differ from what was judged, as a probability."""
+
+
+def open_base(bundle: Bundle) -> Bundle:
+    """The released bundle that `bundle` was taught from; itself where it was not taught.
+
+    Raises BundleError where it is another one than the list says.
+    """
+    lessons = lists.read_lessons(bundle.path)
+    if lessons is None:
+        return bundle
+    base = open_bundle(bundle.path / BASE)
+    if base.digest != lessons.base:
+        raise BundleError(
+            f"{base.path}: is not the bundle that {bundle.path} was taught from; copy the taught "
+            "bundle again, or teach a released one"
+        )
+    return base
+
+
+@contextlib.contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """No other teaching writes beside `out` meanwhile. Raises FolderError."""
+    parent = out.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise FolderError(
+            f"{parent}: cannot be written to: {error.strerror}; name another --out"
+        ) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FolderError(
+                f"{parent}: another sorter teach is writing here; wait for it to end"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_taught(
+    base: Bundle,
+    lessons: Lessons,
+    site: Site,
+    taxonomy: Taxonomy,
+    policy: Policy,
+    out: Path,
+    *,
+    card: Mapping[str, Any],
+) -> Bundle:
+    """Write the taught bundle `out`, replacing the one that is there; it comes back opened.
+
+    Raises FolderError, and leaves what was there, where the disk refuses; BundleError where the
+    written network does not answer as it was judged.
+    """
+    with _written(out) as part:
+        for precision in base.precisions:
+            xml = model_file(base, precision)
+            model = read_ir(xml)
+            classes = len(base.taxonomy.categories)
+            graph.join(model, graph.find_places(model, classes, source=xml), site)
+            change_metadata(model, taxonomy=taxonomy, policy=policy)
+            engine.openvino().save_model(model, part / xml.name, compress_to_fp16=False)
+        _copy_release(base, part / BASE)
+        write_whole(part / lists.FILE, lists.to_text(lessons))
+        document = {**base.card, **card}
+        write_whole(part / "card.json", json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+        _check(base, open_bundle(part), site)
+    return open_bundle(out)
+
+
+def write_released(base: Bundle, out: Path) -> Bundle:
+    """Write the released bundle to `out`, byte for byte, as nothing is taught any more."""
+    with _written(out) as part:
+        _copy_release(base, part)
+    return open_bundle(out)
+
+
+def write_mapped(bundle: Bundle, taxonomy: Taxonomy, out: Path) -> Bundle:
+    """Write `bundle` with `taxonomy`, whose classes are the same, to `out`."""
+    with _written(out) as part:
+        shutil.copytree(bundle.path, part, dirs_exist_ok=True)
+        for precision in bundle.precisions:
+            xml = model_file(bundle, precision)
+            model = read_ir(xml)
+            change_metadata(model, taxonomy=taxonomy, policy=bundle.policy)
+            engine.openvino().save_model(model, part / xml.name, compress_to_fp16=False)
+        open_bundle(part)
+    return open_bundle(out)
+
+
+@contextlib.contextmanager
+def _written(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to fill, which takes its place at the end, on the disk, or goes."""
+    part = out.absolute().with_name(part_name(out.name))
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        for file in part.rglob("*"):
+            _sync(file)
+        put_bundle(part, out)
+    except (OSError, RuntimeError) as error:  # openvino's own, of a file it cannot write
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1][:200]
+        raise FolderError(
+            f"{out}: the bundle cannot be written: {reason}; what was there is untouched; make "
+            "room, or name another --out"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _copy_release(base: Bundle, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    names = [n for p in base.precisions for n in _files_of(MODEL_FILES[p])]
+    for name in (*names, "card.json", reference.FILE):
+        if (base.path / name).is_file():
+            shutil.copyfile(base.path / name, folder / name)
+
+
+def _files_of(xml: str) -> tuple[str, str]:
+    return xml, str(Path(xml).with_suffix(".bin"))
+
+
+def _check(base: Bundle, taught: Bundle, site: Site) -> None:
+    """The edge's own classifier gives what the judge saw, on a grey ramp."""
+    precision = "int8" if "int8" in base.precisions else base.precisions[0]
+    xml, classes = model_file(base, precision), len(base.taxonomy.categories)
+    side = base.size_px
+    ramp = np.linspace(0, 255, side * side * 3).reshape(side, side, 3).astype(np.uint8)
+    tail = Tail(xml, classes, new=len(taught.taxonomy.categories) - classes)
+    seen = tail.see(FeatureReader(xml, classes).of_pixels(ramp)[None])
+    (expected,) = tail.answers(seen, *added(seen, site))
+    got = Classifier(taught, precision=precision).predict(ramp[None])[0][0]
+    delta = float(np.abs(got - np.array(expected.probabilities)).max())
+    if not delta <= MAX_DELTA:
+        raise BundleError(
+            f"{taught.path.name}: answers otherwise than it was judged, by {delta:.3f}; not "
+            "written; please report this"
+        )
+
+
+def _sync(file: Path) -> None:
+    if file.is_dir():
+        sync_folder(file)
+        return
+    handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

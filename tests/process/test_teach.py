@@ -1,0 +1,55 @@
+"""`sorter teach` as a process: a full disk, a kill in mid-write, a station that goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sorter.vision.bundle import open_bundle
+from tests.support.schooled import pictures_of, save_pictures, write_schooled
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A released bundle."""
+    return write_schooled(tmp_path_factory.mktemp("released") / "model")
+
+
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight pictures of a thing that the release does not know."""
+    root = tmp_path_factory.mktemp("site") / "corrected"
+    save_pictures(root / "pill", pictures_of((150, 75, 0), 8, 5, corner=(0, 200, 200)))
+    return root
+
+
+def sorter_teach(*words: str | Path) -> None:
+    """Run it; exit code 0."""
+    line = [sys.executable, "-m", "sorter", "teach", *map(str, words)]
+    subprocess.run(line, check=True, capture_output=True, cwd=ROOT)
+
+
+def test_a_full_disk_leaves_the_old_model(released: Path, corrected: Path, tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    sorter_teach(corrected, "--model", released, "--out", out)
+    before = open_bundle(out).digest
+    line = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "from sorter.cli.app import main; main()"
+    )
+    words = ["teach", corrected, "--model", released, "--out", out, "--forget-all"]
+    done = subprocess.run(
+        [sys.executable, "-c", line, *map(str, words)],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert "untouched" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert open_bundle(out).digest == before
+    assert [p.name for p in tmp_path.iterdir()] == ["site"]
