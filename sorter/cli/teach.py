@@ -186,7 +186,7 @@ def _teach(
     if out is not None:
         figures = {"taught": {k: document[k] for k in ("lessons", "base", "site", "old")}}
         written = write_taught(
-            base, lessons, teaching.site, teaching.taxonomy, base.policy, out, card=figures
+            base, lessons, teaching.site, teaching.taxonomy, teaching.policy, out, card=figures
         )
         document |= {"out": str(out), "digest": written.digest}
     if as_json:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorter.errors import BundleError
-from sorter.teach.site import FLOOR, SHARPNESS, WEIGHT, Site
+from sorter.teach.site import FLOOR, NONE_ODDS, SHARPNESS, WEIGHT, Site
 from sorter.vision import engine
 
 FEATURES = "features"
@@ -166,7 +166,10 @@ def keys_of(memory: MemoryPlaces) -> NDArray[np.float32]:
 
 
 def join(model: Any, places: Places, site: Site) -> None:
-    """Let what a site taught add to the scores and the strangeness of `model`, in place."""
+    """Let what a site taught add to the scores and the strangeness of `model`, in place.
+
+    An empty tray that was shown becomes a third output.
+    """
     ops = _operations()
     there = {node.get_friendly_name() for node in model.get_ops()}
     unit = _unit(places.features)
@@ -178,6 +181,11 @@ def join(model: Any, places: Places, site: Site) -> None:
     if places.strangeness is not None:
         strange = ops.matmul(unit, _constant("site.strange", site.strange[None]), False, True)
         _add(places.strangeness, strange.output(0))
+        if site.empty is not None:
+            empty = ops.matmul(unit, _constant("site.empty", site.empty[None]), False, True)
+            empty = ops.sigmoid(ops.add(empty, np.float32(NONE_ODDS)))
+            empty.output(0).set_names({"empty"})
+            model.add_results([ops.result(empty)])
     model.validate_nodes_and_infer_types()
     # openvino counts its own names up over a process: the same lessons would give other files.
     new = [n for n in model.get_ordered_ops() if n.get_friendly_name() not in there]

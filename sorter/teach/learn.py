@@ -11,15 +11,15 @@ output. Must not open files or networks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sorter.teach.prior import Prior
-from sorter.teach.site import FLOOR, SHARPNESS, WEIGHT, Array, Site
-from sorter.teach.tail import Seen
+from sorter.teach.site import FLOOR, NONE_ODDS, SHARPNESS, WEIGHT, Array, Site
+from sorter.teach.tail import Added, Seen
 
 Doubles = NDArray[np.float64]
 
@@ -34,8 +34,6 @@ MANY = 20
 MOST_REPLAY = 4.0
 KEY_SHARE = 0.003
 """What a taught key counts, as a share of the whole memory."""
-NEW_ODDS = -4.0
-"""Logarithm of the odds that a picture is of a new class, before any was taught."""
 STEPS = 40
 
 
@@ -60,11 +58,15 @@ def learn_move(task: Task, prior: Prior, *, replay: float = REPLAY) -> Site:
     taught, labels = task.taught.rows(items), task.labels[items]
     classes, count = taught.scores.shape[1], len(labels)
     bias = np.zeros(task.width, np.float32)
-    bias[classes:] = NEW_ODDS
+    bias[classes:] = NONE_ODDS
     keys, values = _keys(taught, labels, classes)
     width = taught.unit.shape[1]
     site = Site(
-        np.zeros((task.width, width), np.float32), bias, np.zeros(width, np.float32), keys, values
+        move=np.zeros((task.width, width), np.float32),
+        bias=bias,
+        strange=np.zeros(width, np.float32),
+        keys=keys,
+        values=values,
     )
     if not count:
         return site
@@ -93,7 +95,7 @@ def learn_move(task: Task, prior: Prior, *, replay: float = REPLAY) -> Site:
         return value, gradient.astype(np.float64) + flat
 
     best = minimise(cost, np.zeros((width, task.width)))
-    return Site(prior.on_features(best * scale), bias, site.strange, keys, values)
+    return replace(site, move=prior.on_features(best * scale))
 
 
 def learn_strangeness(
@@ -132,10 +134,37 @@ def learn_strangeness(
     return cast(Array, prior.on_features(best * scale)[0])
 
 
-def added(seen: Seen, site: Site) -> tuple[Array, Array]:
-    """What `site` adds to scores (N, C') and to the strangeness (N,): what `graph.join` does."""
+def learn_empty(task: Task, prior: Prior, empty: NDArray[np.bool_]) -> Array | None:
+    """What makes a picture an empty tray, (F,) on unit features; None where none was shown.
+
+    `empty` (n,) says which taught pictures show one.
+    """
+    if not empty.any():
+        return None
+    scale = _scale(task.taught, STRANGE_FREEDOM)
+    here, there = task.taught.free * scale, task.old.free * scale
+    sign = np.where(empty, -1.0, 1.0)
+    weight = len(empty) / max(1, len(task.old))
+
+    def cost(flat: Doubles) -> tuple[float, Doubles]:
+        c = flat[:, 0].astype(np.float32)
+        over, old = sign * (NONE_ODDS + here @ c), NONE_ODDS + there @ c
+        value = np.logaddexp(0.0, over).sum() + 0.5 * float((flat * flat).sum())
+        value += weight * float(np.logaddexp(0.0, old).sum())
+        slope = (sign * _sigmoid(over)).astype(np.float32)
+        slope_old = (weight * _sigmoid(old)).astype(np.float32)
+        gradient = (here.T @ slope + there.T @ slope_old).astype(np.float64)
+        return value, gradient[:, None] + flat
+
+    best = minimise(cost, np.zeros((task.taught.unit.shape[1], 1)))
+    return cast(Array, prior.on_features(best * scale)[0])
+
+
+def added(seen: Seen, site: Site) -> Added:
+    """What `site` adds to pictures' scores: what `graph.join` does."""
     move = seen.unit @ site.move.T + site.bias + _key_gain(seen, site, len(site.move))
-    return cast(Array, move.astype(np.float32)), cast(Array, seen.unit @ site.strange)
+    empty = None if site.empty is None else _sigmoid(seen.unit @ site.empty + NONE_ODDS)
+    return Added(move.astype(np.float32), seen.unit @ site.strange, empty)
 
 
 def minimise(
@@ -229,5 +258,6 @@ def _softmax(scores: NDArray[np.floating[Any]]) -> Doubles:
     return shifted
 
 
-def _sigmoid(values: Doubles) -> Doubles:
-    return 0.5 * (1.0 + np.tanh(values / 2.0))
+def _sigmoid(values: NDArray[np.floating[Any]]) -> Doubles:
+    result: Doubles = 0.5 * (1.0 + np.tanh(np.asarray(values, np.float64) / 2.0))
+    return result

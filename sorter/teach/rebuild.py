@@ -170,8 +170,8 @@ def _check(base: Bundle, taught: Bundle, site: Site) -> None:
     ramp = np.linspace(0, 255, side * side * 3).reshape(side, side, 3).astype(np.uint8)
     tail = Tail(xml, classes, new=len(taught.taxonomy.categories) - classes)
     seen = tail.see(FeatureReader(xml, classes).of_pixels(ramp)[None])
-    (expected,) = tail.answers(seen, *added(seen, site))
-    got = Classifier(taught, precision=precision).predict(ramp[None])[0][0]
+    (expected,) = tail.answers(seen, added(seen, site))
+    got = Classifier(taught, precision=precision).predict(ramp[None]).probabilities[0]
     delta = float(np.abs(got - np.array(expected.probabilities)).max())
     if not delta <= MAX_DELTA:
         raise BundleError(

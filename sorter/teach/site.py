@@ -17,6 +17,9 @@ SHARPNESS = 40.0
 """Of the kernel around a taught key."""
 WEIGHT = 0.5
 """Of what the taught keys say beside the scores."""
+NONE_ODDS = -4.0
+"""Logarithm of the odds of an empty tray, and of a new class, before any was shown."""
+EMPTY_THRESHOLD = 0.5
 FLOOR = 1e-15
 """Keeps a logarithm finite where no key is near."""
 
@@ -61,13 +64,14 @@ class Lessons:
 class Site:
     """What was learnt, ready to join a network of C classes, C' with the new ones.
 
-    `move` (C', F) and `strange` (F,) act on unit features; `bias` (C',) is 0 for a class that the
-    release has. `keys` (n, D) lie in the memory's space, and `values` (C, n) is what each counts
-    for each class.
+    `move` (C', F), `strange` (F,) and `empty` (F,) act on unit features; `bias` (C',) is 0 for a
+    class that the release has, and `empty` None where no empty tray was shown. `keys` (n, D) lie in
+    the memory's space, and `values` (C, n) is what each counts for each class.
     """
 
     move: Array
     bias: Array
     strange: Array
+    empty: Array | None = None
     keys: Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     values: Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))

@@ -59,6 +59,16 @@ class Seen:
         return Seen(*(p[rows] for p in (*parts, self.scores, self.heat, self.found)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Added:
+    """What to add to the scores (N, C') and to the strangeness (N,) of N pictures, and how much
+    they look like an empty tray (N,); None: nothing."""
+
+    scores: Array
+    strangeness: Array | None = None
+    empty: NDArray[np.floating[Any]] | None = None
+
+
 class Tail:
     """The network behind the features of an IR with `classes` classes and `new` ones added.
 
@@ -99,15 +109,17 @@ class Tail:
         known, found = scores[:, : self.classes], rest[-1][:, : self.classes]
         return Seen(features, unit, near, free, known, heat, found)
 
-    def answers(
-        self, seen: Seen, to_scores: Array, to_strangeness: Array | None = None
-    ) -> list[Prediction]:
-        """The edge's answers with `to_scores` (N, C') and `to_strangeness` (N,) added."""
-        outputs = self._run(seen.features, to_scores, to_strangeness)
-        strange = outputs[1][:, 0] if self._outputs > 1 else np.zeros(len(seen), np.float32)
+    def answers(self, seen: Seen, added: Added) -> list[Prediction]:
+        """The edge's answers with `added`."""
+        outputs = self._run(seen.features, added.scores, added.strangeness)
+        none = np.zeros(len(seen), np.float32)
+        strange = outputs[1][:, 0] if self.has_strangeness else none
+        empty = none if added.empty is None else added.empty
         return [
-            Prediction(tuple(row), one)
-            for row, one in zip(outputs[0].tolist(), strange.tolist(), strict=True)
+            Prediction(tuple(row), unknown, one)
+            for row, unknown, one in zip(
+                outputs[0].tolist(), strange.tolist(), empty.tolist(), strict=True
+            )
         ]
 
     def without_own_key(self, seen: Seen) -> Array:

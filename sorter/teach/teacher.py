@@ -16,10 +16,17 @@ from numpy.typing import NDArray
 
 from sorter.domain import Category, Decision, Policy, Prediction, Status, Taxonomy
 from sorter.errors import TeachError
-from sorter.teach.learn import REPLAY, Task, added, learn_move, learn_strangeness
+from sorter.teach.learn import (
+    REPLAY,
+    Task,
+    added,
+    learn_empty,
+    learn_move,
+    learn_strangeness,
+)
 from sorter.teach.reference import Reference, from_memory, read_reference
-from sorter.teach.site import Array, Lesson, Lessons, Site
-from sorter.teach.tail import SAME, Seen, Tail, rows_of
+from sorter.teach.site import EMPTY_THRESHOLD, Array, Kind, Lesson, Lessons, Site
+from sorter.teach.tail import SAME, Added, Seen, Tail, rows_of
 from sorter.vision.bundle import Bundle, model_file
 from sorter.vision.decide import decide
 
@@ -82,6 +89,7 @@ class Teaching:
 
     site: Site
     taxonomy: Taxonomy
+    policy: Policy
     before: Figures
     after: Figures | None
     none: tuple[int, int, int]
@@ -120,11 +128,13 @@ def teach(base: Bundle, lessons: Lessons) -> Teaching:
     reference = read_reference(base.path, width=tail.features, classes=classes) or from_memory(
         tail.memory, length
     )
-    pupil = _Pupil(tail, reference, taxonomy, base.policy)
+    empty = np.array([one.kind is Kind.EMPTY for one in lessons.lessons], np.bool_)
+    policy = replace(base.policy, empty_threshold=EMPTY_THRESHOLD) if empty.any() else base.policy
+    pupil = _Pupil(tail, reference, taxonomy, policy)
     before = pupil.plain(seen)
-    held = pupil.held_out(seen, labels)
+    held = pupil.held_out(seen, labels, empty)
     for replay in REPLAYS:
-        site = pupil.learn(seen, labels, replay)
+        site = pupil.learn(seen, labels, empty, replay)
         old_after, changed = pupil.old(site)
         if changed <= CALM * reference.known and not _falls(pupil.old_before, old_after, 0.003):
             break
@@ -137,6 +147,7 @@ def teach(base: Bundle, lessons: Lessons) -> Teaching:
     return Teaching(
         site=site,
         taxonomy=taxonomy,
+        policy=policy,
         before=_figures(before, labels, taxonomy),
         after=_figures(held[1], labels, taxonomy) if held is not None and items.any() else None,
         none=(
@@ -177,35 +188,39 @@ class _Pupil:
         self._known = reference.labels >= 0
         self._labels = reference.labels[self._known]
         self._old, self._own = self._all.rows(self._known), self._all_own[self._known]
-        self._old_decisions = self._decide(tail.answers(self._old, self._quiet(self._own)))
+        self._old_decisions = self._decide(tail.answers(self._old, Added(self._quiet(self._own))))
         self.old_before = _figures(self._old_decisions, self._labels, taxonomy)
 
     def plain(self, seen: Seen) -> list[Decision]:
         """What the release says."""
-        return self._decide(self._tail.answers(seen, self._quiet(self._nothing(seen))))
+        return self._decide(self._tail.answers(seen, Added(self._quiet(self._nothing(seen)))))
 
-    def learn(self, seen: Seen, labels: NDArray[np.int64], replay: float) -> Site:
-        """The whole site: scores first, then the strangeness that they leave."""
+    def learn(
+        self, seen: Seen, labels: NDArray[np.int64], empty: NDArray[np.bool_], replay: float
+    ) -> Site:
+        """The whole site: scores first, then the strangeness that they leave, then empty trays."""
+        prior = self._tail.prior
         task = Task(seen, labels, self._old, self._own, self._tail.width)
-        site = learn_move(task, self._tail.prior, replay=replay)
+        site = learn_move(task, prior, replay=replay)
         if not self._tail.has_strangeness or not len(labels):
             return site
-        now = self._strangeness(seen, added(seen, site)[0])
-        then = self._strangeness(self._all, self._all_own + added(self._all, site)[0])
+        now = self._strangeness(seen, added(seen, site).scores)
+        then = self._strangeness(self._all, self._all_own + added(self._all, site).scores)
         whole = Task(seen, labels, self._all, self._all_own, self._tail.width)
         limit = float(_logit(np.array([self._policy.unknown_threshold]))[0])
-        strange = learn_strangeness(whole, self._tail.prior, now=now, then=then, limit=limit)
-        return replace(site, strange=strange)
+        strange = learn_strangeness(whole, prior, now=now, then=then, limit=limit)
+        return replace(site, strange=strange, empty=learn_empty(whole, prior, empty))
 
     def old(self, site: Site) -> tuple[Figures, int]:
         """The old photographs with `site`, and how many of their labels changed."""
-        to_scores, to_strange = added(self._old, site)
-        after = self._decide(self._tail.answers(self._old, self._own + to_scores, to_strange))
+        more = added(self._old, site)
+        more = replace(more, scores=self._own + more.scores)
+        after = self._decide(self._tail.answers(self._old, more))
         changed = sum(a.label != b.label for a, b in zip(after, self._old_decisions, strict=True))
         return _figures(after, self._labels, self._taxonomy), changed
 
     def held_out(
-        self, seen: Seen, labels: NDArray[np.int64]
+        self, seen: Seen, labels: NDArray[np.int64], empty: NDArray[np.bool_]
     ) -> tuple[list[Prediction], list[Decision]] | None:
         """An answer for each taught picture by what the others taught; None where none can."""
         part = _parts(seen, labels)
@@ -214,9 +229,9 @@ class _Pupil:
         answers: dict[int, Prediction] = {}
         for fold in range(int(part.max()) + 1):
             mine = part == fold
-            site = self.learn(seen.rows(~mine), labels[~mine], REPLAY)
+            site = self.learn(seen.rows(~mine), labels[~mine], empty[~mine], REPLAY)
             rows = seen.rows(mine)
-            said = self._tail.answers(rows, *added(rows, site))
+            said = self._tail.answers(rows, added(rows, site))
             answers |= dict(zip(np.flatnonzero(mine).tolist(), said, strict=True))
         ordered = [answers[i] for i in range(len(labels))]
         return ordered, self._decide(ordered)
@@ -225,7 +240,7 @@ class _Pupil:
         return [decide(one, self._taxonomy, self._policy) for one in answers]
 
     def _strangeness(self, seen: Seen, to_scores: Array) -> NDArray[np.float64]:
-        answers = self._tail.answers(seen, to_scores)
+        answers = self._tail.answers(seen, Added(to_scores))
         return _logit(np.array([one.unknown for one in answers]))
 
     def _nothing(self, seen: Seen) -> Array:
@@ -241,15 +256,18 @@ class _Pupil:
 def _parts(seen: Seen, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """The part (n,) that each picture is judged with; pictures of one photograph share one.
 
-    Each class is spread over the parts by itself.
+    Each class is spread over the parts by itself. Empty trays all look alike, and the next one will
+    too: each of those is judged by the others.
     """
     unit = seen.near / np.maximum(np.linalg.norm(seen.near, axis=1, keepdims=True), 1e-12)
     group = np.full(len(labels), -1)
     count = 0
     for i in range(len(labels)):
         if group[i] < 0:
-            alike = (unit @ unit[i] > SAME) & (labels == labels[i]) & (group < 0)
-            group[alike] = count
+            group[i] = count
+            if labels[i] >= 0:
+                alike = (unit @ unit[i] > SAME) & (labels == labels[i]) & (group < 0)
+                group[alike] = count
             count += 1
     order: dict[int, int] = {}
     for label in np.unique(labels):

@@ -52,7 +52,7 @@ def accuracy(bundle: Path, pixels: Any, code: str, precision: str = "int8") -> f
     model = open_model(bundle, precision=precision)
     hits = 0
     for one in pixels:
-        probabilities, _ = model.classifier.predict(one[None])
+        probabilities = model.classifier.predict(one[None]).probabilities
         hits += model.taxonomy.categories[int(probabilities[0].argmax())].code == code
     return hits / len(pixels)
 
@@ -109,10 +109,14 @@ def test_an_empty_tray_and_strange_things_come_out_unsure(released: Path, tmp_pa
 
     def sorted_share(bundle: Path, pixels: Any) -> float:
         model = open_model(bundle)
-        unknown = model.classifier.predict(pixels)[1]
-        return float((unknown <= model.policy.unknown_threshold).mean())
+        scores = model.classifier.predict(pixels)
+        known = scores.unknown <= model.policy.unknown_threshold
+        return float((known & (scores.empty <= model.policy.empty_threshold)).mean())
 
-    assert sorted_share(tmp_path / "site", pictures_of(tray[0], 30, 2, corner=tray[1])) < 0.05
+    trays = pictures_of(tray[0], 30, 2, corner=tray[1])
+    assert sorted_share(tmp_path / "site", trays) < 0.05
+    model = open_model(tmp_path / "site")
+    assert (model.classifier.predict(trays).empty > model.policy.empty_threshold).mean() > 0.9
     cans = pictures_of(colour_of(taxonomy3(), 0), 30, 3)
     assert sorted_share(tmp_path / "site", cans) > 0.95
 
