@@ -36,6 +36,8 @@ REPLAYS = (REPLAY, 3 * REPLAY, 10 * REPLAY)
 """How much old photographs count, tried in turn until they stay as they were."""
 CALM = 0.015
 """Of the old photographs' labels, at most so many change before more weight is tried."""
+CALM_FALL = 0.003
+"""The same of what is lost of their accuracy."""
 FALL_LABEL, FALL_BIN = 0.010, 0.005
 """By more than so much, and more than chance explains, the old knowledge may not fall."""
 SURE = 0.7
@@ -130,14 +132,10 @@ def teach(base: Bundle, lessons: Lessons) -> Teaching:
     )
     empty = np.array([one.kind is Kind.EMPTY for one in lessons.lessons], np.bool_)
     policy = replace(base.policy, empty_threshold=EMPTY_THRESHOLD) if empty.any() else base.policy
-    pupil = _Pupil(tail, reference, taxonomy, policy)
+    pupil = Pupil(tail, reference, taxonomy, policy)
     before = pupil.plain(seen)
     held = pupil.held_out(seen, labels, empty)
-    for replay in REPLAYS:
-        site = pupil.learn(seen, labels, empty, replay)
-        old_after, changed = pupil.old(site)
-        if changed <= CALM * reference.known and not _falls(pupil.old_before, old_after, 0.003):
-            break
+    site, old_after, changed = pupil.settle(seen, labels, empty)
     items = labels >= 0
     judged = held[1] if held is not None else before
     known = sum(
@@ -148,8 +146,8 @@ def teach(base: Bundle, lessons: Lessons) -> Teaching:
         site=site,
         taxonomy=taxonomy,
         policy=policy,
-        before=_figures(before, labels, taxonomy),
-        after=_figures(held[1], labels, taxonomy) if held is not None and items.any() else None,
+        before=figures(before, labels, taxonomy),
+        after=figures(held[1], labels, taxonomy) if held is not None and items.any() else None,
         none=(
             int((~items).sum()),
             _sorted_among(before, ~items),
@@ -176,8 +174,8 @@ def refuse_forgetting(teaching: Teaching) -> None:
         )
 
 
-class _Pupil:
-    """The tail with the reference already seen: learns and answers."""
+class Pupil:
+    """A tail with the reference already seen: learns and answers."""
 
     def __init__(
         self, tail: Tail, reference: Reference, taxonomy: Taxonomy, policy: Policy
@@ -188,12 +186,12 @@ class _Pupil:
         self._known = reference.labels >= 0
         self._labels = reference.labels[self._known]
         self._old, self._own = self._all.rows(self._known), self._all_own[self._known]
-        self._old_decisions = self._decide(tail.answers(self._old, Added(self._quiet(self._own))))
-        self.old_before = _figures(self._old_decisions, self._labels, taxonomy)
+        self._old_decisions = self.decide(tail.answers(self._old, Added(self._quiet(self._own))))
+        self.old_before = figures(self._old_decisions, self._labels, taxonomy)
 
     def plain(self, seen: Seen) -> list[Decision]:
         """What the release says."""
-        return self._decide(self._tail.answers(seen, Added(self._quiet(self._nothing(seen)))))
+        return self.decide(self._tail.answers(seen, Added(self._quiet(self._nothing(seen)))))
 
     def learn(
         self, seen: Seen, labels: NDArray[np.int64], empty: NDArray[np.bool_], replay: float
@@ -211,13 +209,28 @@ class _Pupil:
         strange = learn_strangeness(whole, prior, now=now, then=then, limit=limit)
         return replace(site, strange=strange, empty=learn_empty(whole, prior, empty))
 
+    def settle(
+        self, seen: Seen, labels: NDArray[np.int64], empty: NDArray[np.bool_]
+    ) -> tuple[Site, Figures, int]:
+        """As `learn`, with as much weight on the old photographs as it takes for them to stay.
+
+        Then the old photographs' figures with that, and how many of their labels changed.
+        """
+        for replay in REPLAYS:
+            site = self.learn(seen, labels, empty, replay)
+            after, changed = self.old(site)
+            calm = changed <= CALM * after.pictures
+            if calm and not _falls(self.old_before, after, CALM_FALL):
+                break
+        return site, after, changed
+
     def old(self, site: Site) -> tuple[Figures, int]:
         """The old photographs with `site`, and how many of their labels changed."""
         more = added(self._old, site)
         more = replace(more, scores=self._own + more.scores)
-        after = self._decide(self._tail.answers(self._old, more))
+        after = self.decide(self._tail.answers(self._old, more))
         changed = sum(a.label != b.label for a, b in zip(after, self._old_decisions, strict=True))
-        return _figures(after, self._labels, self._taxonomy), changed
+        return figures(after, self._labels, self._taxonomy), changed
 
     def held_out(
         self, seen: Seen, labels: NDArray[np.int64], empty: NDArray[np.bool_]
@@ -234,9 +247,9 @@ class _Pupil:
             said = self._tail.answers(rows, added(rows, site))
             answers |= dict(zip(np.flatnonzero(mine).tolist(), said, strict=True))
         ordered = [answers[i] for i in range(len(labels))]
-        return ordered, self._decide(ordered)
+        return ordered, self.decide(ordered)
 
-    def _decide(self, answers: Sequence[Prediction]) -> list[Decision]:
+    def decide(self, answers: Sequence[Prediction]) -> list[Decision]:
         return [decide(one, self._taxonomy, self._policy) for one in answers]
 
     def _strangeness(self, seen: Seen, to_scores: Array) -> NDArray[np.float64]:
@@ -276,7 +289,7 @@ def _parts(seen: Seen, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array([order[g] % FOLDS for g in group.tolist()], np.int64)
 
 
-def _figures(
+def figures(
     decisions: Sequence[Decision], labels: NDArray[np.int64], taxonomy: Taxonomy
 ) -> Figures:
     """Of the pictures that are of a class."""

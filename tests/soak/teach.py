@@ -1,0 +1,339 @@
+"""What teaching gains on sources that a network never saw, and what it costs of what was known.
+
+    python -m tests.soak.teach --data DIR --folds FOLDS
+
+Each folder `FOLDS/fold-K` is a bundle and a file `held.txt`: the pictures, relative to DATA, that
+neither its backbone nor its head nor its memory was trained on. For every source of at least forty
+pictures a few of them are taught, as `sorter teach` teaches, and the rest of the source, the fold's
+photographs of the data set and the other sources are judged before and after. Judges alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from sorter.domain import Decision, Policy, Status, Taxonomy
+from sorter.teach.features import FeatureReader
+from sorter.teach.learn import added
+from sorter.teach.reference import from_memory, read_reference
+from sorter.teach.site import EMPTY_THRESHOLD, Site
+from sorter.teach.tail import Seen, Tail
+from sorter.teach.teacher import Figures, Pupil, best_precision, extended, figures
+from sorter.vision.bundle import model_file, open_bundle
+
+LEAST = 40
+"""Pictures of a source, at least."""
+MOST_PER_CLASS = {10: 3, 20: 5, 50: 0}
+"""Taught pictures → of one class at most; 0: any number."""
+NEVER_A_TEST = ("techsash",)
+"""Sources whose pictures were chosen by a network's own answers."""
+
+Rows = NDArray[np.int64]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One teaching: how a set of pictures was judged before and after, by name of the set."""
+
+    source: str
+    taught: int
+    sets: dict[str, tuple[Figures, Figures]]
+    changed: float
+    none: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+class Fold:
+    """One bundle and what it never saw: features, labels (−1 for none), sources, roles."""
+
+    def __init__(self, folder: Path, data: Path, *, say: Say) -> None:
+        self.bundle = open_bundle(folder)
+        self.taxonomy: Taxonomy = self.bundle.taxonomy
+        xml = model_file(self.bundle, best_precision(self.bundle))
+        names = (folder / "held.txt").read_text(encoding="utf-8").split("\n")
+        features = _features(folder, [n for n in names if n], data, xml, self.taxonomy, say=say)
+        self.paths = sorted(features)
+        self.tail = Tail(xml, len(self.taxonomy.categories))
+        self.seen = self.tail.see(np.stack([features[p] for p in self.paths]).astype(np.float32))
+        parts = [Path(p).parts for p in self.paths]
+        self.role = np.array([p[0] for p in parts])
+        self.source = np.array([p[1] if p[0] in ("extra", "unknown") else "" for p in parts])
+        place = {c.code: i for i, c in enumerate(self.taxonomy.categories)}
+        self.labels = np.array([place.get(p[-2], -1) for p in parts], np.int64)
+        length = float(np.linalg.norm(self.seen.features, axis=1).mean())
+        self.reference = read_reference(
+            folder, width=self.tail.features, classes=len(place)
+        ) or from_memory(self.tail.memory, length)
+        self.pupil = Pupil(self.tail, self.reference, self.taxonomy, self.bundle.policy)
+        self.before = self.pupil.plain(self.seen)
+
+    def sources(self) -> list[str]:
+        """Those that are large enough."""
+        mine = self.role == "extra"
+        names, counts = np.unique(self.source[mine], return_counts=True)
+        return [
+            str(n)
+            for n, c in zip(names, counts, strict=True)
+            if c >= LEAST and not str(n).startswith(NEVER_A_TEST)
+        ]
+
+    def learn(self, rows: Rows, empty: Rows | None = None, *, policy: Policy | None = None) -> Site:
+        """What `sorter teach` learns from these pictures, and from `empty` trays."""
+        all_rows = rows if empty is None else np.concatenate([rows, empty])
+        labels = self.labels[all_rows]
+        trays = np.arange(len(all_rows)) >= len(rows)
+        pupil = self.pupil
+        if policy is not None:
+            pupil = Pupil(self.tail, self.reference, self.taxonomy, policy)
+        return pupil.settle(self.seen.rows(all_rows), labels, trays)[0]
+
+    def after(self, rows: Rows, site: Site, *, policy: Policy | None = None) -> list[Decision]:
+        """The edge's decisions with `site`."""
+        seen = self.seen.rows(rows)
+        pupil = self.pupil
+        if policy is not None:
+            pupil = Pupil(self.tail, self.reference, self.taxonomy, policy)
+        return pupil.decide(self.tail.answers(seen, added(seen, site)))
+
+    def score(self, source: str, taught: Rows) -> Score:
+        """Teach, and judge the rest of the source and what was known."""
+        site = self.learn(taught)
+        mine = (self.source == source) & (self.role == "extra")
+        mine[taught] = False
+        old = self.role == "garbage_26x100"
+        others = (self.role == "extra") & (self.source != source)
+        sets: dict[str, tuple[Figures, Figures]] = {}
+        changed = 0.0
+        for name, which in (("site", mine), ("old", old), ("others", others)):
+            rows = np.flatnonzero(which)
+            if not len(rows):
+                continue
+            before = [self.before[i] for i in rows]
+            after = self.after(rows, site)
+            labels = self.labels[rows]
+            sets[name] = (
+                figures(before, labels, self.taxonomy),
+                figures(after, labels, self.taxonomy),
+            )
+            if name == "old":
+                changed = float(
+                    np.mean([a.label != b.label for a, b in zip(after, before, strict=True)])
+                )
+        none = {}
+        strange = np.flatnonzero((self.role == "unknown") & _begins(self.source, source))
+        if len(strange):
+            none["same_site_unknown"] = (
+                _sorted_share([self.before[i] for i in strange]),
+                _sorted_share(self.after(strange, site)),
+            )
+        return Score(source, len(taught), sets, changed, none)
+
+
+def draw(labels: NDArray[np.int64], rows: Rows, count: int, most: int, seed: Sequence[int]) -> Rows:
+    """`count` of `rows`, at most `most` of one class and half of all, by chance."""
+    stream = np.random.default_rng(list(seed))
+    taken: defaultdict[int, int] = defaultdict(int)
+    chosen = []
+    for row in stream.permutation(rows).tolist():
+        if len(chosen) == min(count, len(rows) // 2):
+            break
+        if not most or taken[int(labels[row])] < most:
+            taken[int(labels[row])] += 1
+            chosen.append(row)
+    return np.array(chosen, np.int64)
+
+
+def empty_tray(fold: Fold, seed: int) -> dict[str, Any] | None:
+    """Twenty pictures of a site's empty tray, taught with twenty of its items; the rest judged."""
+    trays = np.flatnonzero((fold.role == "unknown") & _holds(fold.source, "empty"))
+    if len(trays) < LEAST:
+        return None
+    site = str(fold.source[trays[0]]).split("_empty")[0]
+    items = np.flatnonzero((fold.role == "extra") & (fold.source == site))
+    shown = draw(fold.labels, items, 20, 5, [seed, 1]) if len(items) else items
+    taught = draw(fold.labels, trays, 20, 0, [seed, 2])
+    policy = Policy(
+        fold.bundle.policy.bin_thresholds,
+        fold.bundle.policy.unknown_threshold,
+        EMPTY_THRESHOLD,
+    )
+    learnt = fold.learn(shown, taught, policy=policy)
+    rest = np.setdiff1d(trays, taught)
+    left = np.setdiff1d(items, shown)
+    return {
+        "source": site,
+        "empty_sorted": [
+            _sorted_share([fold.before[i] for i in rest]),
+            _sorted_share(fold.after(rest, learnt, policy=policy)),
+        ],
+        "items_sorted": [
+            _sorted_share([fold.before[i] for i in left]),
+            _sorted_share(fold.after(left, learnt, policy=policy)),
+        ],
+    }
+
+
+def new_class(fold: Fold, source: str, seed: int) -> dict[str, Any]:
+    """Twenty pictures of a thing of no class, taught as a new one; the rest judged, and the old."""
+    from sorter.domain import Category
+
+    mine = np.flatnonzero((fold.role == "unknown") & (fold.source == source))
+    taught = draw(fold.labels, mine, 20, 0, [seed, 3])
+    rest = np.setdiff1d(mine, taught)
+    classes = len(fold.taxonomy.categories)
+    taxonomy = extended(fold.taxonomy, [Category("new", "New", "New", fold.taxonomy.bins[1].key)])
+    tail = Tail(model_file(fold.bundle, best_precision(fold.bundle)), classes, new=1)
+    pupil = Pupil(tail, fold.reference, taxonomy, fold.bundle.policy)
+    labels = np.full(len(taught), classes)
+    site = pupil.settle(fold.seen.rows(taught), labels, np.zeros(len(taught), np.bool_))[0]
+
+    def said(rows: Rows) -> list[Decision]:
+        seen: Seen = fold.seen.rows(rows)
+        return pupil.decide(tail.answers(seen, added(seen, site)))
+
+    old = np.flatnonzero(fold.role == "garbage_26x100")
+    right = np.mean([d.label.code == "new" for d in said(rest)])
+    truth = fold.labels[old]
+    before = figures([fold.before[i] for i in old], truth, taxonomy)
+    after = figures(said(old), truth, taxonomy)
+    return {
+        "source": source,
+        "right": float(right),
+        "old_label_points": 100 * (after.label - before.label) / max(1, before.pictures),
+    }
+
+
+def summary(scores: Iterable[Score], several: set[str]) -> dict[str, Any]:
+    """The issue's row: means of sources, each counting the same; rates before and after."""
+    scores = list(scores)
+
+    def points(name: str, key: str, only: set[str] | None = None) -> float:
+        by_source: defaultdict[str, list[float]] = defaultdict(list)
+        for one in scores:
+            if name in one.sets and (only is None or one.source in only):
+                before, after = one.sets[name]
+                gain = getattr(after, key) - getattr(before, key)
+                by_source[one.source].append(100 * gain / max(1, before.pictures))
+        return round(float(np.mean([np.mean(v) for v in by_source.values()])), 2)
+
+    def wrong(which: int) -> float:
+        done = sum(one.sets["site"][which].sorted for one in scores)
+        return round(100 * sum(one.sets["site"][which].wrong for one in scores) / max(1, done), 2)
+
+    def share(which: int, key: str) -> float:
+        by_source: defaultdict[str, list[float]] = defaultdict(list)
+        for one in scores:
+            figure = one.sets["site"][which]
+            by_source[one.source].append(figure.share(getattr(figure, key)))
+        return round(100 * float(np.mean([np.mean(v) for v in by_source.values()])), 1)
+
+    strange = [one.none["same_site_unknown"] for one in scores if one.none]
+    return {
+        "taught": round(float(np.mean([one.taught for one in scores])), 1),
+        "sources": len({one.source for one in scores}),
+        "label": [share(0, "label"), share(1, "label")],
+        "bin": [share(0, "bin"), share(1, "bin")],
+        "gain": [points("site", "label"), points("site", "bin")],
+        "several_gain": [points("site", "label", several), points("site", "bin", several)],
+        "old": [points("old", "label"), points("old", "bin")],
+        "old_changed": round(100 * float(np.mean([one.changed for one in scores])), 2),
+        "others": [points("others", "label"), points("others", "bin")],
+        "sorted": [share(0, "sorted"), share(1, "sorted")],
+        "wrong_among_sorted": [wrong(0), wrong(1)],
+        "same_site_unknown_sorted": [
+            round(100 * float(np.mean([s[i] for s in strange])), 1) if strange else None
+            for i in (0, 1)
+        ],
+    }
+
+
+def _features(
+    folder: Path, names: list[str], data: Path, xml: Path, taxonomy: Taxonomy, *, say: Say
+) -> dict[str, NDArray[np.float16]]:
+    """The features of each picture, kept beside the bundle."""
+    cache = folder / "features.npz"
+    known: dict[str, NDArray[np.float16]] = {}
+    if cache.exists():
+        with np.load(cache, allow_pickle=False) as content:
+            known = dict(zip(content["paths"].tolist(), content["features"], strict=True))
+    missing = [n for n in names if n not in known]
+    if missing:
+        say(f"{folder.name}: features of {len(missing)} pictures")
+        reader = FeatureReader(xml, len(taxonomy.categories))
+        for name, shot in zip(missing, reader.of_files(data / n for n in missing), strict=True):
+            if shot.features is not None:
+                known[name] = shot.features.astype(np.float16)
+        np.savez(cache, paths=np.array(list(known)), features=np.stack(list(known.values())))
+    return {n: known[n] for n in names if n in known}
+
+
+def _begins(sources: NDArray[Any], source: str) -> NDArray[np.bool_]:
+    return np.array([str(s).startswith(source + "_") for s in sources], np.bool_)
+
+
+def _holds(sources: NDArray[Any], word: str) -> NDArray[np.bool_]:
+    return np.array([word in str(s) for s in sources], np.bool_)
+
+
+def _sorted_share(decisions: Sequence[Decision]) -> float:
+    return float(np.mean([d.status is Status.SORTED for d in decisions])) if decisions else 0.0
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="The pictures by others.")],
+    folds: Annotated[Path, typer.Option(help="fold-K/: a bundle and held.txt.")],
+    draws: Annotated[int, typer.Option(help="Draws of each source.")] = 3,
+    count: Annotated[list[int] | None, typer.Option(help="Taught pictures: 10, 20, 50.")] = None,
+    most: Annotated[int, typer.Option(help="Sources of a fold, at most; 0: all.")] = 0,
+) -> None:
+    """Print a JSON line for each number of taught pictures, then empty trays and new classes."""
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    opened = [Fold(f, data, say=say) for f in sorted(folds.glob("fold-*"))]
+    for taught in count or list(MOST_PER_CLASS):
+        scores: list[Score] = []
+        several: set[str] = set()
+        for number, fold in enumerate(opened):
+            for source in fold.sources()[: most or None]:
+                rows = np.flatnonzero((fold.source == source) & (fold.role == "extra"))
+                if len(set(fold.labels[rows].tolist())) > 1:
+                    several.add(source)
+                for one in range(draws):
+                    seed = [number, sum(source.encode()), taught, one]
+                    chosen = draw(fold.labels, rows, taught, MOST_PER_CLASS.get(taught, 0), seed)
+                    scores.append(fold.score(source, chosen))
+                last = summary([s for s in scores if s.source == source], several)
+                say(f"{taught} {source}: {last['gain']} old {last['old']} {last['old_changed']}")
+        typer.echo(json.dumps({"count": taught, **summary(scores, several)}))
+    for fold in opened:
+        found = empty_tray(fold, 0)
+        if found is not None:
+            typer.echo(json.dumps({"empty_tray": found}))
+    things = [
+        new_class(fold, str(source), 0)
+        for fold in opened
+        for source in np.unique(fold.source[fold.role == "unknown"])
+        if (fold.source[fold.role == "unknown"] == source).sum() >= LEAST
+        and str(source) != "imagenet"
+        and "thing" not in str(source)
+    ]
+    if things:
+        rates = [t["right"] for t in things]
+        mean = {"right": round(float(np.mean(rates)), 4)}
+        mean["old_label_points"] = round(float(np.mean([t["old_label_points"] for t in things])), 3)
+        typer.echo(json.dumps({"new_class": mean, "each": things}))
+
+
+if __name__ == "__main__":
+    typer.run(main)
