@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sorter.cli.options import Language
+from sorter.cli.options import AsJson, LangName
 from sorter.errors import DataError, ImageError, UsageError
-from sorter.text import escape
+from sorter.text import Lang, escape, named
 
 if TYPE_CHECKING:
     from sorter.domain import Taxonomy
@@ -80,10 +80,8 @@ def teach(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show both figures and write nothing.")
     ] = False,
-    lang: Annotated[
-        Language, typer.Option("--lang", help="Language of class names.")
-    ] = Language.EN,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
+    lang: LangName = Lang.EN,
+    as_json: AsJson = False,
 ) -> None:
     """Teach a model its site: some twenty labelled pictures become a new model, in seconds.
 
@@ -144,7 +142,7 @@ def teach(
                 raise DataError("none of the pictures can be read: nothing was taught")
             _back(base, out, input_, as_json=as_json)
             return
-        _teach(base, lessons, out, input_, chinese=lang is Language.ZH, as_json=as_json)
+        _teach(base, lessons, out, input_, lang=lang, as_json=as_json)
     if left_out:
         raise typer.Exit(1)
 
@@ -171,7 +169,7 @@ def _teach(
     out: Path | None,
     given: _Input,
     *,
-    chinese: bool,
+    lang: Lang,
     as_json: bool,
 ) -> None:
     """Learn, show both figures, and then write."""
@@ -181,7 +179,7 @@ def _teach(
     teaching = teach(base, lessons)
     document = _document(base, lessons, teaching, given)
     if not as_json:
-        _print(lessons, teaching, given, chinese=chinese)
+        _print(lessons, teaching, given, lang)
     refuse_forgetting(teaching)
     if out is not None:
         figures = {"taught": {k: document[k] for k in ("lessons", "base", "site", "old")}}
@@ -252,7 +250,7 @@ def _refuse_unshown(lessons: Lessons) -> None:
             )
 
 
-def _print(lessons: Lessons, teaching: Teaching, given: _Input, *, chinese: bool) -> None:
+def _print(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -> None:
     before, after = teaching.before, teaching.after
     notes = [
         f"{count} {what}"
@@ -291,7 +289,7 @@ def _print(lessons: Lessons, teaching: Teaching, given: _Input, *, chinese: bool
             f"say {doubt.says} ({doubt.share:.0%}); mislabelled or blurred?"
         )
     for one in teaching.advice:
-        name = one.category.name_zh if chinese else one.category.name
+        name = named(one.category, lang)
         taken = f", taken for {one.taken_for}" if one.taken_for else ""
         typer.echo(f"would help most: {name} ({one.right} of {one.pictures} right{taken})")
 

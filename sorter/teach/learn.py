@@ -31,7 +31,7 @@ REPLAY = 10.0
 """What old photographs count together, for each taught picture."""
 MANY = 20
 """Beyond so many taught pictures, old photographs count more for each of them, and keys less."""
-MOST_REPLAY = 4.0
+MOST_REPLAY = 8.0
 KEY_SHARE = 0.003
 """What a taught key counts, as a share of the whole memory."""
 STEPS = 40
@@ -79,7 +79,8 @@ def learn_move(task: Task, prior: Prior, *, replay: float = REPLAY) -> Site:
     )
     before = _softmax((task.old.scores + task.own[:, :classes]) / task.old.heat[:, None])
     before = np.concatenate([before, np.zeros((len(before), task.width - classes))], 1)
-    weight = replay * count * min(max(1.0, count / MANY), MOST_REPLAY) / max(1, len(task.old))
+    many = min(max(1.0, count / MANY) ** 1.5, MOST_REPLAY)
+    weight = replay * count * many / max(1, len(task.old))
     rows, wanted = np.arange(count), np.eye(task.width)[labels]
 
     def cost(flat: Doubles) -> tuple[float, Doubles]:
