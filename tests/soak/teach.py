@@ -142,7 +142,7 @@ def draw(labels: NDArray[np.int64], rows: Rows, count: int, most: int, seed: Seq
     """`count` of `rows`, at most `most` of one class and half of all, by chance."""
     stream = np.random.default_rng(list(seed))
     taken: defaultdict[int, int] = defaultdict(int)
-    chosen = []
+    chosen: list[int] = []
     for row in stream.permutation(rows).tolist():
         if len(chosen) == min(count, len(rows) // 2):
             break
