@@ -12,6 +12,10 @@ CONFIDENCE = 0.95
 """Of a bound: how often it holds."""
 
 
+AUDITED = "audited"
+"""The reason in the journal of a *sorted* item that a person is shown again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Audit:
     """What a person found among a site's *sorted* items: `wrong` of `judged` in a wrong bin."""

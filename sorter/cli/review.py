@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -32,6 +33,14 @@ def review(
     taxonomy: Annotated[
         Path | None, typer.Option("--taxonomy", help="Other classes.", show_default="the model's")
     ] = None,
+    teach: Annotated[
+        Path | None,
+        typer.Option(
+            "--teach",
+            metavar="NEW",
+            help="Offer to teach the model what was labelled, into this folder, with one key.",
+        ),
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Show those skipped in earlier sittings too.")
     ] = False,
@@ -49,16 +58,18 @@ def review(
 ) -> None:
     """Label pictures on a local page, one key each, into a folder that sorter train reads.
 
-    Keys: 1 2 3 the likeliest classes, letters to find another and Enter to take it, Space to
-    skip, Backspace to undo. DIR is never written to. What was answered is kept at once, so that
-    Ctrl-C loses nothing and the next start goes on. The address holds a secret: anyone who has it
-    may label.
+    Keys: 1 2 3 the likeliest classes, letters to find another and Enter to take it, 9 none of
+    these, 0 the empty tray, Space to skip, Backspace to undo, 8 teach now (--teach). Pictures that
+    sorter watch --audit kept come first and without the station's answer. DIR is never written to.
+    What was answered is kept at once, so that Ctrl-C loses nothing and the next start goes on. The
+    address holds a secret: anyone who has it may label.
 
     Exit code 1 where some pictures could not be shown.
 
-    Example: sorter review /var/lib/sorter/ring --into corrected
+    Example: sorter review /var/lib/sorter/ring --into corrected --teach site
     """
-    from sorter.review.log import ReviewLog
+    from sorter.cli.teach import teach_reviewed
+    from sorter.review.log import ReviewLog, read_audit
     from sorter.review.page import Page
     from sorter.review.queue import Queue
     from sorter.review.server import ReviewServer
@@ -70,7 +81,9 @@ def review(
     words, suggest = _open_model(model, taxonomy)
     shelf = Shelf(into, words)
     with ReviewLog(into) as book:
-        page = Page(Queue(folder, shelf, book, again=again), words, suggest, lang=lang)
+        learn = functools.partial(teach_reviewed, into, model, teach, lang) if teach else None
+        queue = Queue(folder, shelf, book, again=again)
+        page = Page(queue, words, suggest, lang=lang, teach=learn)
         with ReviewServer(page, host=host, port=port) as server:
             _announce(server, host, as_json=as_json, browser=not no_open)
             try:
@@ -79,6 +92,9 @@ def review(
                 # Takes the page's lock: an answer under way is finished before the log is closed.
                 totals = page.totals()
                 _close(totals, into, as_json=as_json)
+    audit = read_audit(into)
+    if audit.judged and not as_json:
+        typer.echo(str(audit))
     if totals["broken"]:
         raise typer.Exit(1)
 

@@ -28,6 +28,15 @@ def status(
     follow: Annotated[
         bool, typer.Option("--follow", help="Until Ctrl-C: a live screen; piped, each change.")
     ] = False,
+    reviewed: Annotated[
+        Path | None,
+        typer.Option(
+            "--reviewed",
+            metavar="DATA",
+            envvar="SORTER_REVIEWED",
+            help="What sorter review filed into: adds what its audit proves of this site.",
+        ),
+    ] = None,
     lang: LangName = Lang.EN,
     as_json: Annotated[
         bool, typer.Option("--json", help="A JSON object on stdout; with --follow one each second.")
@@ -44,6 +53,11 @@ def status(
 
     file = journal or default_journal()
     names = status_screen.Names(lang)
+    audit = None
+    if reviewed is not None:
+        from sorter.review.log import read_audit
+
+        audit = read_audit(reviewed)
     if follow and as_json:
         status_screen.follow(file, last, lambda seen: typer.echo(_json(seen)), each_second=True)
     elif follow and has_screen():
@@ -51,9 +65,14 @@ def status(
     elif follow:
         status_screen.follow(file, last, lambda seen: typer.echo(status_screen.text(seen, names)))
     elif as_json:
-        typer.echo(_json(summarise(file, last=last)))
+        document = json.loads(_json(summarise(file, last=last)))
+        if audit is not None:
+            document["audit"] = {"judged": audit.judged, "wrong": audit.wrong, "bound": audit.bound}
+        typer.echo(json.dumps(document, ensure_ascii=False))
     else:
         typer.echo(status_screen.text(summarise(file, last=last), names))
+        if audit is not None:
+            typer.echo(str(audit))
 
 
 def export(

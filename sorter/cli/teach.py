@@ -147,6 +147,39 @@ def teach(
         raise typer.Exit(1)
 
 
+def teach_reviewed(data: Path, model: Path | None, out: Path, lang: Lang) -> str:
+    """Teach what `sorter review` filed into `data`; both figures as lines. Raises SorterError."""
+    from sorter.teach.features import FeatureReader
+    from sorter.teach.lessons import read_lessons, with_new
+    from sorter.teach.pictures import find_answered
+    from sorter.teach.pictures import read_lessons as read_pictures
+    from sorter.teach.rebuild import alone, open_base, write_taught
+    from sorter.teach.site import Lessons
+    from sorter.teach.teacher import best_precision, extended, refuse_forgetting, teach
+    from sorter.vision.bundle import default_bundle, model_file, open_bundle, refuse_foreign
+
+    refuse_foreign(out)
+    with alone(out):
+        bundle = open_bundle(model or default_bundle())
+        base = open_base(bundle)
+        lessons = read_lessons(bundle.path) or Lessons(base.digest)
+        answered = find_answered([data], [], [], extended(base.taxonomy, lessons.categories))
+        xml = model_file(base, best_precision(base))
+        reader = FeatureReader(xml, len(base.taxonomy.categories))
+        found, left_out, copies = read_pictures(answered, reader)
+        lessons, had, changed = with_new(lessons, found)
+        given = _Input(len(found), copies + had, changed, 0, tuple(left_out))
+        teaching = teach(base, lessons)
+        lines = _describe(lessons, teaching, given, lang)
+        refuse_forgetting(teaching)
+        document = _document(base, lessons, teaching, given)
+        figures = {"taught": {k: document[k] for k in ("lessons", "base", "site", "old")}}
+        written = write_taught(
+            base, lessons, teaching.site, teaching.taxonomy, teaching.policy, out, card=figures
+        )
+    return "\n".join([*lines, f"written: {escape(str(out))} ({written.digest[:12]})"])
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's command to `app`."""
     app.command("teach")(teach)
@@ -179,7 +212,8 @@ def _teach(
     teaching = teach(base, lessons)
     document = _document(base, lessons, teaching, given)
     if not as_json:
-        _print(lessons, teaching, given, lang)
+        typer.echo("\n".join(_describe(lessons, teaching, given, lang)))
+        _say_left_out(given.left_out)
     refuse_forgetting(teaching)
     if out is not None:
         figures = {"taught": {k: document[k] for k in ("lessons", "base", "site", "old")}}
@@ -250,7 +284,8 @@ def _refuse_unshown(lessons: Lessons) -> None:
             )
 
 
-def _print(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -> None:
+def _describe(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -> list[str]:
+    """What was learnt and what it is worth, a line each."""
     before, after = teaching.before, teaching.after
     notes = [
         f"{count} {what}"
@@ -261,37 +296,37 @@ def _print(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -> N
         )
         if count
     ]
-    typer.echo(", ".join([f"taught: {len(lessons.lessons)} pictures", *notes]))
+    lines = [", ".join([f"taught: {len(lessons.lessons)} pictures", *notes])]
     if before.pictures and after is None:
-        typer.echo("this site: cannot be judged by pictures of one thing; teach a few more")
+        lines.append("this site: cannot be judged by pictures of one thing; teach a few more")
     elif after is not None:
-        typer.echo(
+        lines.append(
             f"this site: {_change(before, after)}, each of {after.pictures} judged by the others"
         )
     count, was, now = teaching.none
     if count:
-        typer.echo(f"of no class: {was} → {now} of {count} sorted, judged likewise")
+        lines.append(f"of no class: {was} → {now} of {count} sorted, judged likewise")
     what = (
         "old photographs" if teaching.stored else "photographs of the memory's own (no reference)"
     )
-    typer.echo(
+    lines.append(
         f"old knowledge: {_change(teaching.old_before, teaching.old_after)}, of "
         f"{teaching.old_before.pictures:,} {what}; {teaching.old_changed} labels changed"
     )
     if before.pictures and teaching.known == before.pictures and not (count or lessons.categories):
-        typer.echo("already known: every picture was sorted right before; little is to be learnt")
+        lines.append("already known: every picture was sorted right before; little is to be learnt")
     elif teaching.known:
-        typer.echo(f"already known: {teaching.known} of {before.pictures}")
-    _say_left_out(given.left_out)
+        lines.append(f"already known: {teaching.known} of {before.pictures}")
     for doubt in teaching.doubts[:SHOWN]:
-        typer.echo(
+        lines.append(
             f"contradicted: {escape(doubt.lesson.name)} ({doubt.lesson.sha256[:12]}): the others "
             f"say {doubt.says} ({doubt.share:.0%}); mislabelled or blurred?"
         )
     for one in teaching.advice:
         name = named(one.category, lang)
         taken = f", taken for {one.taken_for}" if one.taken_for else ""
-        typer.echo(f"would help most: {name} ({one.right} of {one.pictures} right{taken})")
+        lines.append(f"would help most: {name} ({one.right} of {one.pictures} right{taken})")
+    return lines
 
 
 def _say_left_out(left_out: Sequence[LeftOut]) -> None:

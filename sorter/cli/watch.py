@@ -14,7 +14,7 @@ import typer
 
 from sorter.cli.options import ModelFolder, Precision
 from sorter.cli.signals import Asked
-from sorter.errors import EnvironmentFault
+from sorter.errors import EnvironmentFault, UsageError
 from sorter.text import Lang
 
 log = logging.getLogger(__name__)
@@ -124,6 +124,15 @@ def watch(
         Path | None, _opt("--ring", help="Keep copies of unsure pictures here, for labelling.")
     ] = None,
     ring_size: Annotated[int, _opt("--ring-size", help="How many unsure pictures to keep.")] = 500,
+    audit: Annotated[
+        int,
+        _opt(
+            "--audit",
+            metavar="P",
+            help="Keep one in P sorted items in --ring too, for sorter review to judge; 0: none.",
+            min=0,
+        ),
+    ] = 0,
     station: Annotated[
         str, _opt("--station", help="The name of this station, in its records and its report.")
     ] = "",
@@ -178,6 +187,8 @@ def watch(
     file = journal or default_journal()
     refuse_folder(file)
     refuse_inside(file.parent, [folder], option="--journal")
+    if audit and ring is None:
+        raise UsageError("--audit: name the folder to keep those pictures in with --ring")
     for place, option in ((archive, "--archive"), (ring, "--ring")):
         if place is not None:
             refuse_inside(place, [folder], option=option)

@@ -17,9 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sorter.audit import Audit
 from sorter.errors import FolderError
 
 NAME = ".review.jsonl"
+RIGHT, WRONG = "right", "wrong"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Labelling:
     """One answer: `do` is label, skip or undo (of the last answer of the same folder).
 
     `folder`, `name`, `size` and `mtime_ns` say which file was shown; `code` and `file` (relative
-    to DATA) what became of it. `file` is empty where DATA already had the picture.
+    to DATA) what became of it. `file` is empty where DATA already had the picture. `verdict` is
+    right or wrong, by its bin, for a picture that the station sorted and a person judged blindly.
     """
 
     do: str
@@ -38,6 +41,7 @@ class Labelling:
     mtime_ns: int
     code: str = ""
     file: str = ""
+    verdict: str = ""
 
 
 class ReviewLog:
@@ -96,11 +100,35 @@ class ReviewLog:
         self.close()
 
 
+def read_audit(root: Path) -> Audit:
+    """What was found among the *sorted* pictures that were judged into `root`, each content once.
+
+    Raises FolderError where there is no log.
+    """
+    file = root / NAME
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise FolderError(
+            f"{file}: cannot be read: {error.strerror}; name the --into of sorter review"
+        ) from error
+    verdicts: dict[str, str] = {}
+    for answer in filter(None, map(_parse, lines)):
+        if answer.verdict:
+            if answer.do == "undo":
+                verdicts.pop(answer.sha256, None)
+            else:
+                verdicts[answer.sha256] = answer.verdict
+    found = list(verdicts.values())
+    return Audit(len(found), found.count(WRONG))
+
+
 def _parse(line: bytes) -> Labelling | None:
     """A line that is not an answer is passed over: the pictures themselves are the truth."""
     try:
         row: Any = json.loads(line)
-        fields = {name: row[name] for name in Labelling.__dataclass_fields__}
+        fields = {n: row[n] for n in Labelling.__dataclass_fields__ if n != "verdict"}
+        fields["verdict"] = row.get("verdict", "")
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     whole = all(isinstance(fields[n], int) for n in ("size", "mtime_ns"))

@@ -18,6 +18,7 @@ from PIL import Image
 
 from sorter.domain import Category, Taxonomy
 from sorter.errors import SorterError, UsageError
+from sorter.review.log import RIGHT, WRONG
 from sorter.review.queue import Queue, Shown
 from sorter.text import Lang, named
 from sorter.vision import images
@@ -29,6 +30,12 @@ SIDE_PX = 896
 
 CHOICES = 3
 """Classes offered by a key each."""
+
+NONE = (
+    Category("empty", "Empty tray", "空托盘", ""),
+    Category("unknown", "None of these", "都不是", ""),
+)
+"""Answers for pictures of no class; their codes name folders (`dataset.layout.NONE`)."""
 
 Suggest = Callable[[bytes], Sequence[tuple[Category, float]]]
 """A picture's bytes → the likeliest classes with their probabilities, best first."""
@@ -55,13 +62,21 @@ class Page:
     """
 
     def __init__(
-        self, queue: Queue, taxonomy: Taxonomy, suggest: Suggest, *, lang: str = "en"
+        self,
+        queue: Queue,
+        taxonomy: Taxonomy,
+        suggest: Suggest,
+        *,
+        lang: str = "en",
+        teach: Callable[[], str] | None = None,
     ) -> None:
         self._queue, self._taxonomy, self._suggest = queue, taxonomy, suggest
         self._lang = lang
         self._lock = Lock()
         self._choice = _Choice("", ())
-        self._items = {item.code: item for item in taxonomy.categories}
+        self._items = {item.code: item for item in (*NONE, *taxonomy.categories)}
+        self._teach = teach
+        self._taught = ""
         folder = resources.files("sorter.review") / "assets"
         self._files = {n: (folder / (n or "index.html")).read_bytes() for n in ASSETS}
 
@@ -90,12 +105,12 @@ class Page:
             return self._state(notice)
 
     def act(self, what: str, digest: str, code: str) -> dict[str, Any]:
-        """Do `label`, `skip` or `undo`, and give the state after it.
+        """Do `label`, `skip`, `undo` or `teach`, and give the state after it.
 
         What cannot be done comes back as the state's `notice`: the person at the page must read
         it. Raises UsageError for a word or a class that does not exist.
         """
-        if what not in ("label", "skip", "undo"):
+        if what not in ("label", "skip", "undo", "teach") or (what == "teach" and not self._teach):
             raise UsageError(f"no answer {what!r}; there are label, skip and undo")
         if what == "label" and code not in self._items:
             raise UsageError(f"no class {code!r}")
@@ -103,9 +118,11 @@ class Page:
             notice = ""
             try:
                 if what == "label":
-                    self._queue.label(digest, self._items[code])
+                    self._queue.label(digest, self._items[code], self._verdict(code))
                 elif what == "skip":
                     self._queue.skip(digest)
+                elif what == "teach" and self._teach is not None:
+                    self._taught = self._teach()
                 else:
                     self._queue.undo()
             except SorterError as error:
@@ -136,13 +153,23 @@ class Page:
         last = queue.last
         return {
             "picture": shown and self._describe(shown),
-            "classes": [self._words(item) for item in self._taxonomy.categories],
+            "classes": [self._words(item) for item in (*self._taxonomy.categories, *NONE)],
+            "can_teach": self._teach is not None,
+            "taught": self._taught,
             "counts": self._totals(),
             "last": last and {"name": last.name, "code": last.code, "do": last.do},
             "notice": notice,
         }
 
     def _describe(self, shown: Shown) -> dict[str, Any]:
+        if shown.audited:
+            # Whoever saw the station's answer, in the name too, would judge that.
+            return {
+                "id": shown.seen.sha256,
+                "name": "sorted; what is it?",
+                "station": None,
+                "choices": [],
+            }
         station = self._items.get(shown.code)
         return {
             "id": shown.seen.sha256,
@@ -162,14 +189,22 @@ class Page:
             self._choice = _Choice(shown.seen.sha256, tuple(found[:CHOICES]))
         return self._choice.items
 
+    def _verdict(self, code: str) -> str:
+        """Whether the station's bin was right; "" for a picture that is not audited."""
+        shown = self._queue.current()
+        station = self._items.get(shown.code) if shown is not None and shown.audited else None
+        if station is None:
+            return ""
+        return RIGHT if self._items[code].bin == station.bin else WRONG
+
     def _words(self, item: Category) -> dict[str, str]:
-        bin_ = self._taxonomy.bin_of(item)
+        bin_ = None if item in NONE else self._taxonomy.bin_of(item)
         other = Lang.EN if self._lang == Lang.ZH else Lang.ZH
         names = named(item, self._lang), named(item, other)
         return {
             "code": item.code,
             "name": names[0],
             "other": names[1],
-            "bin": named(bin_, self._lang),
-            "bin_number": str(bin_.number),
+            "bin": named(bin_, self._lang) if bin_ else "",
+            "bin_number": str(bin_.number) if bin_ else "",
         }

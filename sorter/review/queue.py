@@ -29,16 +29,20 @@ _Key = tuple[str, int, int]
 @dataclass(frozen=True, slots=True)
 class Shown:
     """The picture in front of the person; `code` and `score` are the station's, if the name has
-    them (`score` in per cent)."""
+    them (`score` in per cent). `audited`: the person is to judge without knowing them."""
 
     data: bytes
     seen: Labelling
     code: str = ""
     score: int = 0
+    audited: bool = False
 
 
 class Queue:
-    """The pictures of `folder` without an answer yet, in path order.
+    """The pictures of `folder` without an answer yet.
+
+    Those to audit come first, then the least sure; before both, in path order, pictures whose names
+    the station did not give.
 
     With `again`, those skipped in earlier sittings come once more. Raises FolderError for a folder
     that is none.
@@ -83,12 +87,12 @@ class Queue:
                 self._current = self._open(self._waiting.popleft())
         return self._current
 
-    def label(self, digest: str, item: Category) -> None:
+    def label(self, digest: str, item: Category, verdict: str = "") -> None:
         """File the current picture as `item`. UsageError if `digest` is not the current one's."""
         shown = self._need(digest)
         target = self._shelf.put(shown.data, item, shown.seen.name)
         file = os.fsdecode(target.relative_to(self._shelf.root))
-        self._answer(replace(shown.seen, do="label", code=item.code, file=file))
+        self._answer(replace(shown.seen, do="label", code=item.code, file=file, verdict=verdict))
         self.labelled += 1
 
     def skip(self, digest: str) -> None:
@@ -117,7 +121,7 @@ class Queue:
             self._waiting.appendleft(self._folder / self._current.seen.name)
         self._current = None
         if data is not None:
-            self._current = _shown(data, replace(answer, do="", code="", file=""))
+            self._current = _shown(data, replace(answer, do="", code="", file="", verdict=""))
 
     def _remember(self, answer: Labelling) -> None:
         if answer.folder != self._home:
@@ -130,7 +134,8 @@ class Queue:
     def _look(self) -> None:
         if not self._folder.is_dir():
             raise FolderError(f"{self._folder}: no such folder of pictures")
-        self._waiting.extend(p for p in images.find([self._folder]) if self._is_new(p))
+        found = [p for p in images.find([self._folder]) if self._is_new(p)]
+        self._waiting.extend(sorted(found, key=_urgency))
 
     def _is_new(self, path: Path) -> bool:
         try:
@@ -189,4 +194,12 @@ def _key(answer: Labelling) -> _Key:
 
 def _shown(data: bytes, seen: Labelling) -> Shown:
     name = UnsureName.read(Path(seen.name).name)
-    return Shown(data, seen, name.code, name.score) if name else Shown(data, seen)
+    return Shown(data, seen, name.code, name.score, name.audited) if name else Shown(data, seen)
+
+
+def _urgency(path: Path) -> tuple[int, int]:
+    """Others' pictures, then what a site's figure needs, then what the model knew least of."""
+    name = UnsureName.read(path.name)
+    if name is None:
+        return 0, 0
+    return (1, 0) if name.audited else (2, name.score)

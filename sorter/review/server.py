@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         rest = self._admit()
         if rest is None:
             return
-        if rest not in ("label", "skip", "undo", "finish"):
+        if rest not in ("label", "skip", "undo", "teach", "finish"):
             self._refuse(HTTPStatus.NOT_FOUND, "no such answer")
             return
         body = self._body()

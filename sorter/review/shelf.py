@@ -47,7 +47,9 @@ class Shelf:
                 self._by_size[sample.path.stat().st_size].append(sample.path)
             if sample.path.is_relative_to(self._base):
                 folder = self._base / sample.path.relative_to(self._base).parts[0]
-                self._folders.setdefault(taxonomy.categories[sample.index].code, folder)
+                none = sample.index == layout.UNKNOWN
+                code = sample.source if none else taxonomy.categories[sample.index].code
+                self._folders.setdefault(code, folder)
 
     def find(self, data: bytes) -> Path | None:
         """The picture of this content, if DATA has it. Only files of its size are read."""
@@ -109,7 +111,7 @@ class Shelf:
     def _have(self, taxonomy: Taxonomy) -> list[layout.Sample]:
         if next(images.find([self.root]), None) is None:
             return []
-        return layout.read_labelled(self.root, taxonomy)
+        return layout.read_answered(self.root, taxonomy)
 
 
 def _plain(name: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sorter.audit import is_audited
 from sorter.domain import Bin, Decision, Reason, Status, Taxonomy
 from sorter.errors import UsageError
 
@@ -21,6 +22,7 @@ class Settings:
     Routes are a bin's key or "hold": `unsure` for all that is unsure, but an empty tray, which has
     its own, and those of `unknown_object` and `low_confidence` where they are not "".
     `expect_every_s` is how long the camera may be silent, 0 for ever.
+    Of the *sorted* items one in `audit`, by content, is kept for a person to judge; 0: none.
     `settle_s` is how long a picture must lie still, `max_age_s` how long after its arrival it may
     move. `act_on_backlog` lets pictures found at start move the gate; `keep_s` is how long terminal
     records stay in the journal.
@@ -36,6 +38,7 @@ class Settings:
     act_on_backlog: bool = False
     expect_every_s: float = 0.0
     keep_s: float = 365 * 86_400.0
+    audit: int = 0
 
     def check(self, taxonomy: Taxonomy) -> None:
         """Raise UsageError for a policy that cannot work with these bins."""
@@ -57,6 +60,10 @@ class Settings:
         ):
             if place != HOLD and place not in keys:
                 raise UsageError(f"{option} {place}: choose {HOLD} or one of {', '.join(keys)}")
+
+    def audits(self, sha256: str, decision: Decision) -> bool:
+        """Whether this item is one that a person looks at again."""
+        return decision.status is Status.SORTED and is_audited(sha256, self.audit)
 
     def route(self, decision: Decision, taxonomy: Taxonomy) -> Bin | None:
         """The bin an item goes to; None where it is held."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from sorter.audit import AUDITED
 from sorter.domain import Decision, ItemState, LinkStatus, Picture, Prediction, Record
 from sorter.errors import ImageError, JournalError
 from sorter.host.clock import uptime_s
@@ -235,6 +236,8 @@ class Station:
             bin=self._settings.route(decision, self._model.taxonomy),
             reason=decision.reason.value,
         )
+        if self._settings.audits(record.picture.sha256, decision):
+            record = replace(record, reason=AUDITED)
         self._parts.meter.count(
             "sorter_decisions_total", bin=decision.bin.key, status=decision.status.value
         )

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from sorter.dataset.layout import read_labelled
-from sorter.review.log import NAME, ReviewLog
+from sorter.audit import Audit
+from sorter.dataset.layout import read_answered, read_labelled
+from sorter.review.log import NAME, ReviewLog, read_audit
+from sorter.review.page import Page
 from sorter.review.queue import Queue
 from sorter.review.shelf import Shelf
 from tests.support.review_stand import ROOT, make_ring, sitting
@@ -247,3 +249,46 @@ def test_names_from_outside_do_not_leave_the_data_folder(tmp_path: Path) -> None
     names = [p.name for p in (into / "0101").iterdir()]
     assert len(names) == 3
     assert all(re.fullmatch(r"[0-9a-f]{16}-[A-Za-z0-9._-]+\.png", n) for n in names), names
+
+
+def test_what_was_sorted_is_judged_without_the_answer_and_counts(tmp_path: Path) -> None:
+    ring, into = tmp_path / "ring", tmp_path / "data"
+    ring.mkdir()
+    names = [
+        "20261127T063000Z_n1_0001_40.png",
+        "20261127T063001Z_n2_0001_20.png",
+        "20261127T063002Z_n3_0001_97_audit.png",
+        "20261127T063003Z_n4_0101_98_audit.png",
+        "20261127T063004Z_n5_0101_99_audit.png",
+    ]
+    for i, name in enumerate(names):
+        paint(ring / name, (10 * i, 20, 30))
+    shelf = Shelf(into, taxonomy3())
+    taught: list[str] = []
+
+    def teach() -> str:
+        taught.append("once")
+        return "both figures"
+
+    with ReviewLog(into) as book:
+        page = Page(Queue(ring, shelf, book), taxonomy3(), lambda _: (), teach=teach)
+        # Right; of another class of the same bin, so right; an empty tray, so wrong.
+        for code in ("0001", "0102", "empty"):
+            shown = page.state()["picture"]
+            assert shown["station"] is None
+            assert not shown["choices"]
+            assert not any(word in shown["name"] for word in ("0001", "0101", "n3", "audit"))
+            state = page.act("label", shown["id"], code)
+            assert not state["notice"]
+        assert read_audit(into) == Audit(3, 1)
+        assert state["picture"]["name"] == names[1], "the least sure first"
+        page.act("undo", "", "")
+        assert read_audit(into) == Audit(2, 0)
+        page.act("label", page.state()["picture"]["id"], "unknown")
+        page.act("label", page.state()["picture"]["id"], "0001")
+        assert page.act("teach", "", "")["taught"] == "both figures"
+    assert taught == ["once"]
+    assert len(list((into / "unknown").iterdir())) == 1
+    assert Shelf(into, taxonomy3()).find((ring / names[2]).read_bytes()) is not None
+    again = read_answered(into, taxonomy3())
+    assert sorted(s.index for s in again) == [-1, 0, 0, 2]

@@ -6,9 +6,12 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from sorter.audit import AUDITED, is_audited
+from sorter.domain import Status
 from sorter.station.health.metrics import Metrics
+from sorter.station.settings import Settings
 from sorter.station.sinks.unsure import UnsureFolder, UnsureName
-from tests.support.recorded import CAN, camera, record
+from tests.support.recorded import CAN, UNSURE, camera, record
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
@@ -49,3 +52,31 @@ def test_a_class_code_is_never_a_path(tmp_path: Path) -> None:
     odd = replace(told.decision, label=replace(CAN, code="../../x"))
     ring(replace(told, decision=odd))
     assert [p.name for p in (tmp_path / "ring").iterdir()] == ["20231114T221321Z_n1_.._.._x_40.jpg"]
+
+
+def test_audited_items_are_kept_beside_and_marked(tmp_path: Path) -> None:
+    ring = UnsureFolder(tmp_path / "ring", 2, meter=Metrics(strict=True))
+    for n in range(1, 9):
+        told = record(camera(tmp_path / "camera", f"{n}.jpg", b"%d" % n), n)
+        if n > 3:
+            assert told.decision is not None
+            sure = replace(told.decision, status=Status.SORTED, confidence=0.97)
+            told = replace(told, decision=sure, reason=AUDITED if n % 2 else "")
+        ring(told)
+    names = sorted(filter(None, (UnsureName.read(p.name) for p in (tmp_path / "ring").iterdir())))
+    assert [(name.n, name.audited) for name in names] == [
+        (2, False),
+        (3, False),
+        (5, True),
+        (7, True),
+    ]
+
+
+def test_sorted_items_are_audited_by_content_alone() -> None:
+    sure = replace(UNSURE, status=Status.SORTED)
+    digests = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(400)]
+    chosen = [d for d in digests if Settings(audit=8).audits(d, sure)]
+    assert 20 < len(chosen) < 90
+    assert chosen == [d for d in digests if is_audited(d, 8)]
+    assert not any(Settings(audit=1).audits(d, UNSURE) for d in digests)
+    assert not any(Settings().audits(d, sure) for d in digests)

@@ -50,7 +50,10 @@ function draw(next) {
     (counts.broken ? ` · ${counts.broken} cannot be shown` : "");
   $("notice").textContent = next.notice;
   $("undo").disabled = !last;
-  $("skip").disabled = !picture;
+  for (const id of ["skip", "unknown", "tray"]) $(id).disabled = !picture;
+  $("teach").hidden = !next.can_teach;
+  $("teach").disabled = !counts.labelled && !last;
+  $("taught").textContent = next.taught;
   $("last").textContent = last
     ? (last.do === "label" ? `${last.name} is ${nameOf(last.code)}` : `${last.name} skipped`)
     : "";
@@ -93,7 +96,7 @@ function search(text) {
 function select(place) {
   chosen = Math.max(0, Math.min(place, matches.length - 1));
   $("matches").replaceChildren(...matches.map((one, i) => {
-    const node = make("li", one.name, [make("small", `${one.code} · ${one.other} · ${one.bin}`)]);
+    const node = make("li", one.name, [make("small", [one.code, one.other, one.bin].filter(Boolean).join(" · "))]);
     node.id = `match-${i}`;
     node.setAttribute("role", "option");
     node.setAttribute("aria-selected", String(i === chosen));
@@ -111,6 +114,11 @@ const percent = (share) => `${Math.round(share * 100)} %`;
 const nameOf = (code) => (state.classes.find((c) => c.code === code) || { name: code }).name;
 const label = (code) => state.picture && ask("label", { id: state.picture.id, code });
 const skip = () => state.picture && ask("skip", { id: state.picture.id });
+const teach = () => {
+  if (!state.can_teach || busy) return;
+  $("taught").textContent = "Teaching: a few seconds …";
+  ask("teach", {});
+};
 const undo = () => state.last && ask("undo", {});
 
 document.addEventListener("keydown", (event) => {
@@ -128,7 +136,7 @@ document.addEventListener("keydown", (event) => {
   }[event.key] || (empty && /^[1-3]$/.test(event.key) && (() => {
     const one = state.picture && state.picture.choices[Number(event.key) - 1];
     if (one) label(one.code);
-  }));
+  })) || (empty && { 9: () => label("unknown"), 0: () => label("empty"), 8: teach }[event.key]);
   if (wanted) {
     event.preventDefault();
     // A key held down is one answer, not twenty.
@@ -137,6 +145,9 @@ document.addEventListener("keydown", (event) => {
 });
 input.addEventListener("input", () => search(input.value));
 $("skip").addEventListener("click", skip);
+$("unknown").addEventListener("click", () => label("unknown"));
+$("tray").addEventListener("click", () => label("empty"));
+$("teach").addEventListener("click", teach);
 $("undo").addEventListener("click", undo);
 $("finish").addEventListener("click", async () => {
   clearTimeout(timer);

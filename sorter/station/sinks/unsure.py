@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sorter.audit import AUDITED
 from sorter.domain import Picture, Record, Status
 from sorter.errors import FolderError, UsageError
 from sorter.files import write_whole
@@ -23,7 +24,8 @@ from sorter.station.intake.reading import read_whole
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(
-    r"(?P<moment>\d{8}T\d{6}Z)_n(?P<n>\d+)_(?P<code>[\w.-]+)_(?P<score>\d{2,3})(?P<suffix>\.[^.]+)"
+    r"(?P<moment>\d{8}T\d{6}Z)_n(?P<n>\d+)_(?P<code>[\w.-]+)_(?P<score>\d{2,3})"
+    r"(?P<audited>_audit)?(?P<suffix>\.[^.]+)"
 )
 
 
@@ -32,7 +34,8 @@ class UnsureName:
     """What the name of a kept picture says; the order is that of age.
 
     `moment` is its arrival in UTC (`20261127T063000Z`), `n` its number in the journal, `code` its
-    likeliest class, `score` that class's probability in per cent.
+    likeliest class, `score` that class's probability in per cent. `audited`: it was sorted, and is
+    kept for a person to judge without knowing that.
     """
 
     moment: str
@@ -40,6 +43,7 @@ class UnsureName:
     code: str
     score: int
     suffix: str
+    audited: bool = False
 
     @classmethod
     def of(cls, record: Record) -> UnsureName:
@@ -52,6 +56,7 @@ class UnsureName:
             code=re.sub(r"[^\w.-]", "_", record.decision.label.code),
             score=round(record.decision.confidence * 100),
             suffix=record.picture.path.suffix.lower(),
+            audited=record.decision.status is Status.SORTED,
         )
 
     @classmethod
@@ -61,16 +66,19 @@ class UnsureName:
         if match is None:
             return None
         n, score = int(match["n"]), int(match["score"])
-        read = cls(match["moment"], n, match["code"], score, match["suffix"])
+        audited = match["audited"] is not None
+        read = cls(match["moment"], n, match["code"], score, match["suffix"], audited)
         return read if str(read) == name else None
 
     def __str__(self) -> str:
-        return f"{self.moment}_n{self.n}_{self.code}_{self.score:02d}{self.suffix}"
+        mark = "_audit" if self.audited else ""
+        return f"{self.moment}_n{self.n}_{self.code}_{self.score:02d}{mark}{self.suffix}"
 
 
 class UnsureFolder:
-    """Keeps the last `size` unsure pictures in `folder`; the oldest goes first.
+    """Keeps the last `size` unsure pictures in `folder`, and as many audited ones.
 
+    The oldest go first.
     Files of other names are not ours: never counted, never removed.
     """
 
@@ -80,8 +88,9 @@ class UnsureFolder:
         self._folder, self._size, self._meter = folder, size, meter
 
     def __call__(self, record: Record) -> None:
-        """Keep a copy where the decision was unsure."""
-        if record.decision is None or record.decision.status is not Status.UNSURE:
+        """Keep a copy where the decision was unsure, and of an item that is audited."""
+        decision = record.decision
+        if decision is None or (decision.status is Status.SORTED and record.reason != AUDITED):
             return
         name = str(UnsureName.of(record))
         try:
@@ -98,8 +107,10 @@ class UnsureFolder:
 
     def _forget(self) -> None:
         kept = [name for path in self._folder.iterdir() if (name := UnsureName.read(path.name))]
-        for old in sorted(kept)[: -self._size]:
-            (self._folder / str(old)).unlink(missing_ok=True)
+        for audited in (False, True):  # many of one kind do not push out the other
+            mine = sorted(name for name in kept if name.audited is audited)
+            for old in mine[: -self._size]:
+                (self._folder / str(old)).unlink(missing_ok=True)
 
 
 def _bytes_of(picture: Picture) -> bytes | None:
