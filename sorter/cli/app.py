@@ -15,6 +15,7 @@ from sorter import __version__
 from sorter.cli import (
     actuator,
     bench,
+    bundle,
     classify,
     data,
     demo,
@@ -73,6 +74,7 @@ for module in (
     service,
     review,
     teach,
+    bundle,
 ):
     module.register(app)
 
