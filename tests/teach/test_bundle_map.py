@@ -25,8 +25,8 @@ def test_another_map_and_the_same_answers(tmp_path: Path) -> None:
     assert new.policy == open_bundle(old).policy
     assert "can: Metal → Rest" in done.stdout
     pixels = pictures_of(colour_of(taxonomy3(), 0), 3, 1)
-    scores = [open_model(p).classifier.predict(pixels).probabilities for p in (old, new.path)]
-    assert np.array_equal(*scores)
+    before, after = (open_model(p).classifier.predict(pixels) for p in (old, new.path))
+    assert np.array_equal(before.probabilities, after.probabilities)
 
 
 @pytest.mark.parametrize(
