@@ -8,6 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from sorter.cli.app import app
+from sorter.vision import engine, yardstick
 from tests.support.tiny import paint, write_bundle
 
 
@@ -20,6 +21,7 @@ def test_the_figures_are_of_this_machine_and_model(tmp_path: Path) -> None:
     assert figures["pictures"] == 24
     assert figures["cores"] == 1
     assert min(figures[name] for name in ("decode_s", "infer_s", "rate_per_s", "share")) > 0
+    assert figures["outside_share"] > 0
     assert figures["precision"] == "int8"
     assert figures["openvino"]
 
@@ -32,4 +34,13 @@ def test_what_cannot_be_opened_is_no_picture_done(tmp_path: Path) -> None:
         (tmp_path / "in" / f"{number}-cut.png").write_bytes(b"")
     words = ["bench", str(tmp_path / "in"), "--model", str(bundle), "--json"]
     done = CliRunner().invoke(app, words)
-    assert json.loads(done.stdout)["pictures"] == 3
+    figures = json.loads(done.stdout)
+    assert (figures["pictures"], figures["outside_share"]) == (3, None)
+
+
+def test_the_yardstick_is_int8_throughout() -> None:
+    compiled = engine.core().compile_model(yardstick.network(), "CPU")
+    nodes = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    convolutions = [n for n in nodes if n["layerType"].astype(str) == "Convolution"]
+    assert len(convolutions) == 53
+    assert {n["runtimePrecision"].astype(str) for n in convolutions} <= {"u8", "i8"}
