@@ -104,7 +104,7 @@ ROWS: list[tuple[str, int, str, str]] = [
     ("journal export --csv /dev/null --journal {journal_good}", 5, "/dev/null", "name a file"),
     ("journal export --csv / --journal {journal_good}", 5, "/", "name a file"),
     # actuator
-    ("actuator ping", 2, "--serial", "sorter actuator ping --help"),
+    ("actuator ping", 2, "no station runs", "name the port with --serial"),
     *[
         row
         for command in ("ping", "cycle", "home", "monitor")

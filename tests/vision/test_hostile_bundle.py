@@ -242,8 +242,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "INT8 weights that are a link": (_linked("model-int8.bin"), "model-int8.bin", "is a link"),
     "card that is a link": (_linked("card.json"), "card.json", "is a link"),
     "card that leads nowhere": (_dangling_card, "card.json", "is a link"),
-    "card that is a pipe": (_pipe("card.json"), "card.json", "no regular file"),
-    "card that is a folder": (_folder_card, "card.json", "no regular file"),
+    "card that is a pipe": (_pipe("card.json"), "card.json", "not a regular file"),
+    "card that is a folder": (_folder_card, "card.json", "not a regular file"),
     "card of 2 MB": (
         lambda f: (f / "card.json").write_bytes(b" " * (2 << 20)),
         "card.json",
@@ -257,7 +257,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "card.json",
         "not JSON",
     ),
-    "weights that are a pipe": (_pipe("model.bin"), "model.bin", "no regular file"),
+    "weights that are a pipe": (_pipe("model.bin"), "model.bin", "not a regular file"),
     "no weights": (lambda f: (f / "model.bin").unlink(), "model.bin", "incomplete"),
     "empty weights": (lambda f: (f / "model.bin").write_bytes(b""), "model.bin", "0 bytes"),
     "cut weights": (
