@@ -6,7 +6,8 @@ Parses, wires vision to report, and prints; decides nothing about pictures or ro
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, closing, redirect_stdout
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -56,6 +57,9 @@ def classify(
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="F", help="Write rows to this CSV file.")
     ] = None,
+    excel: Annotated[
+        bool, typer.Option("--excel", help="Begin --csv with a mark, so that Excel reads UTF-8.")
+    ] = False,
     jsonl: Annotated[
         Path | None, typer.Option("--jsonl", metavar="F", help="Write JSON lines to this file.")
     ] = None,
@@ -146,6 +150,7 @@ def classify(
         link=link,
         resume=resume,
         json=json,
+        excel=excel,
         lang=lang,
     )
     wanted.check()
@@ -211,6 +216,8 @@ def classify(
             progress = stack.enter_context(
                 Progress(lambda: sum(1 for _ in find(paths, recursive=recursive)))
             )
+        if wanted.csv is not None or wanted.jsonl is not None:
+            stack.enter_context(_naming_resume())
         for result in results:
             if isinstance(result, KeptRow):
                 reports.keep(result)
@@ -229,8 +236,20 @@ def classify(
     left_out = summary.left_out()
     if left_out:
         typer.echo(f"sorter: {left_out}", err=True)
-    if summary.errors or reports.not_filed or (left_out and not summary.pictures):
+    if not summary.pictures and not left_out:
+        where = ", ".join(_shown(path) for path in paths)
+        typer.echo(f"sorter: {where}: holds no pictures", err=True)
+    if summary.errors or reports.not_filed or not summary.pictures:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _naming_resume() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("sorter: the same command with --resume goes on from here", err=True)
+        raise
 
 
 def _thumbnail(path: Path, size_px: int, max_pixels: int) -> bytes:

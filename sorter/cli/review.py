@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 def review(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="Pictures to label: a station's --ring, or any folder."),
+        typer.Argument(
+            metavar="DIR", help="Pictures to label: a station's --keep-unsure, or any folder."
+        ),
     ],
     into: Annotated[
         Path, typer.Option("--into", help="Data folder for sorter train; made if missing.")
@@ -76,7 +78,7 @@ def review(
     from sorter.review.shelf import Shelf
 
     if not folder.is_dir():
-        raise FolderError(f"{folder}: no such folder of pictures; name a station's --ring")
+        raise FolderError(f"{folder}: no such folder of pictures; name a station's --keep-unsure")
     refuse_overlap(into, [folder], option="--into")
     words, suggest = _open_model(model, taxonomy)
     shelf = Shelf(into, words)

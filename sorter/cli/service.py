@@ -31,7 +31,7 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout."
 
 def install(
     watch: Annotated[
-        Path | None, typer.Option("--watch", help="Folder that the camera fills.")
+        Path | None, typer.Option("--watch", help="The watched folder, which the camera fills.")
     ] = None,
     serial: Annotated[
         str | None, typer.Option("--serial", help="The device, a pyserial URL, or none.")

@@ -57,7 +57,10 @@ def _opt(name: str, *, help: str, **more: Any) -> Any:
 
 def watch(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", envvar="SORTER_DIR", help="The camera's folder.")
+        Path,
+        typer.Argument(
+            metavar="DIR", envvar="SORTER_DIR", help="The watched folder, which the camera fills."
+        ),
     ],
     serial: Annotated[
         str,
@@ -76,7 +79,12 @@ def watch(
         float, _opt("--max-age", help="Seconds after arrival in which it may move.")
     ] = 5.0,
     burst: Annotated[
-        float, _opt("--burst", help="Pictures within so many seconds are one item; 0: each.")
+        float,
+        _opt(
+            "--burst",
+            help="One item photographed several times: pictures that arrive within so many seconds"
+            " of the first are judged together and move once; 0: each is an item.",
+        ),
     ] = 0.0,
     backlog: Annotated[
         BacklogMode, _opt("--backlog", help="Pictures found at start: only record, or act on.")
@@ -91,7 +99,11 @@ def watch(
         str, _opt("--plain-bytes", help="The bytes of bins 1, 2, … for --protocol plain.")
     ] = "123456789",
     device: Annotated[
-        str | None, _opt("--device", help="The name the device must give itself. [default: any]")
+        str | None,
+        _opt("--device-name", help="The name the device must give itself. [default: any]"),
+    ] = None,
+    device_before: Annotated[
+        str | None, _opt("--device", help="--device-name, as it was called.", hidden=True)
     ] = None,
     unsure: Annotated[
         str, _opt("--unsure", help="Where unsure items go: a bin's key, or hold.")
@@ -120,16 +132,25 @@ def watch(
     metrics: Annotated[
         Path | None, _opt("--metrics", help="Write Prometheus text to this file.")
     ] = None,
-    ring: Annotated[
-        Path | None, _opt("--ring", help="Keep copies of unsure pictures here, for labelling.")
+    keep_unsure: Annotated[
+        Path | None, _opt("--keep-unsure", help="Keep copies of unsure pictures here, to label.")
     ] = None,
-    ring_size: Annotated[int, _opt("--ring-size", help="How many unsure pictures to keep.")] = 500,
+    keep_unsure_count: Annotated[
+        int, _opt("--keep-unsure-count", help="How many of them to keep, the newest.")
+    ] = 500,
+    ring_before: Annotated[
+        Path | None, _opt("--ring", help="--keep-unsure, as it was called.", hidden=True)
+    ] = None,
+    ring_size_before: Annotated[
+        int | None,
+        _opt("--ring-size", help="--keep-unsure-count, as it was called.", hidden=True),
+    ] = None,
     audit: Annotated[
         int,
         _opt(
             "--audit",
             metavar="P",
-            help="Keep one in P sorted items in --ring too, for sorter review to judge; 0: none.",
+            help="Keep one in P sorted items there too, for sorter review to judge; 0: none.",
             min=0,
         ),
     ] = 0,
@@ -182,14 +203,16 @@ def watch(
     from sorter.vision.bundle import default_bundle
     from sorter.vision.model import open_model
 
+    device_name = device if device is not None else device_before
+    unsure_folder = keep_unsure or ring_before
     log_to_stderr()
     asked = Asked()
     file = journal or default_journal()
     refuse_folder(file)
     refuse_inside(file.parent, [folder], option="--journal")
-    if audit and ring is None:
-        raise UsageError("--audit: name the folder to keep those pictures in with --ring")
-    for place, option in ((archive, "--archive"), (ring, "--ring")):
+    if audit and unsure_folder is None:
+        raise UsageError("--audit: name the folder to keep those pictures in with --keep-unsure")
+    for place, option in ((archive, "--archive"), (unsure_folder, "--keep-unsure")):
         if place is not None:
             refuse_inside(place, [folder], option=option)
     if metrics is not None:
@@ -216,13 +239,15 @@ def watch(
         empty=empty,
         unknown_object=unknown_object,
         low_confidence=low_confidence,
+        audit=audit,
         act_on_backlog=backlog is BacklogMode.ACTUATE,
     )
     settings.check(classifier.taxonomy)
     meter = Metrics()
     sinks: list[Sink] = []
-    if ring is not None:
-        sinks.append(UnsureFolder(ring, ring_size, meter=meter))
+    if unsure_folder is not None:
+        count = keep_unsure_count if ring_size_before is None else ring_size_before
+        sinks.append(UnsureFolder(unsure_folder, count, meter=meter))
     if archive is not None and not dry_run:
         sinks.append(Archive(archive, meter=meter))
     with contextlib.ExitStack() as stack:
@@ -237,7 +262,7 @@ def watch(
                     serial,
                     protocol=protocol.value,
                     plain_bytes=plain_bytes,
-                    device=device,
+                    device=device_name,
                     bins=len(classifier.taxonomy.bins),
                 )
             opening = open_station(

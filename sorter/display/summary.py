@@ -8,7 +8,10 @@ from pathlib import Path
 
 from sorter.domain import Outcome, Status, Taxonomy
 from sorter.files import suffix_of
-from sorter.text import columns, named, pad
+from sorter.text import columns, escape, named, pad
+
+ERRORS_NAMED = 10
+"""So many errors are named under the table; the reports have them all."""
 
 
 class BatchSummary:
@@ -18,6 +21,7 @@ class BatchSummary:
         self.kept = 0
         self.left_over = 0
         self.errors = 0
+        self.named: list[str] = []
         self._taxonomy = taxonomy
         self._lang = lang
         self._sorted: Counter[str] = Counter()
@@ -47,6 +51,8 @@ class BatchSummary:
     def add(self, outcome: Outcome) -> None:
         if outcome.decision is None:
             self.errors += 1
+            if len(self.named) < ERRORS_NAMED:
+                self.named.append(f"{escape(str(outcome.path))}: {escape(outcome.error)}")
         elif outcome.status is Status.SORTED:
             self._sorted[outcome.decision.bin.key] += 1
         else:
@@ -66,4 +72,7 @@ class BatchSummary:
         if self.left_over:
             kept += f", {self.left_over} of pictures not given this time"
         lines.append(f"{done} pictures in {seconds:.1f} s{rate}; {self.errors} errors{kept}")
+        lines += [f"error: {name}" for name in self.named]
+        if self.errors > len(self.named):
+            lines.append(f"and {self.errors - len(self.named)} more errors")
         return "\n".join(lines) + "\n"

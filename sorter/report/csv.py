@@ -26,17 +26,22 @@ COLUMNS = (
     "height",
     "ms",
     "error",
+    "reason",
 )
 
 BOM = "\ufeff"
 """What a spreadsheet program wants to see before it reads UTF-8."""
 
 _HEADER = ",".join(COLUMNS) + "\n"
+_OLDER = ",".join(COLUMNS[:-1]) + "\n"
+"""Of reports that were written before rows said their reason; going on adds an empty one."""
 
 
-def open_csv(path: Path, *, resume: bool = False) -> RowWriter:
-    """A CSV report to write `to_line`s into. Raises as `open_rows`."""
-    return open_rows(path, Rows(_HEADER, read_row), option="--csv", resume=resume)
+def open_csv(path: Path, *, resume: bool = False, excel: bool = False) -> RowWriter:
+    """A CSV report to write `to_line`s into; `excel` begins it with the BOM. As `open_rows`."""
+    header = BOM + _HEADER if excel else _HEADER
+    rows = Rows(header, read_row, older=(_OLDER,), renew=_renewed)
+    return open_rows(path, rows, option="--csv", resume=resume)
 
 
 def to_line(outcome: Outcome, *, lang: str = "en") -> str:
@@ -57,6 +62,7 @@ def to_line(outcome: Outcome, *, lang: str = "en") -> str:
         ]
     size = (outcome.width_px, outcome.height_px) if outcome.width_px else ("", "")
     cells += [str(size[0]), str(size[1]), f"{outcome.elapsed_ms:.1f}", cell(outcome.error)]
+    cells.append(decision.reason.value if decision is not None else "")
     return csv_row(cells)
 
 
@@ -66,9 +72,15 @@ def read_row(line: str) -> tuple[str, bool] | None:
         cells = next(csv.reader([line], strict=True), [])
     except csv.Error:
         return None
-    if len(cells) != len(COLUMNS) or cells[1] not in list(Status):
+    if len(cells) not in (len(COLUMNS), len(COLUMNS) - 1) or cells[1] not in list(Status):
         return None
     return uncell(cells[0]), cells[1] != Status.ERROR.value
+
+
+def _renewed(line: str) -> str:
+    """A row of an older report with the columns of today."""
+    cells = next(csv.reader([line]), [])
+    return line if len(cells) == len(COLUMNS) else csv_row([*cells, ""])
 
 
 def read_outcome(line: str, taxonomy: Taxonomy) -> Outcome | None:

@@ -34,16 +34,21 @@ class Rows:
     """What a kind of report looks like.
 
     `header` is its first line, "" without one; `read` takes a row; `torn` is what a row begins
-    with, so that a first one that a kill cut short is known.
+    with, so that a first one that a kill cut short is known. `older` are headers of earlier
+    versions, whose rows `renew` brings up to date.
     """
 
     header: str
     read: ReadRow
     torn: str = ""
+    older: tuple[str, ...] = ()
+    renew: Callable[[str], str] = str
 
     def is_header(self, line: str) -> bool:
         """Whether `line` is the first of such a report, however its end is spelled."""
-        return bool(self.header) and line.rstrip("\r\n") == self.header.rstrip("\n")
+        mark = "\ufeff"  # which a spreadsheet program may put there or take away
+        ours = {known.strip("\n" + mark) for known in (self.header, *self.older)}
+        return bool(self.header) and line.rstrip("\r\n").removeprefix(mark) in ours
 
     def is_first(self, line: str) -> bool:
         """Whether a report of ours may begin with `line`."""
@@ -303,7 +308,7 @@ class RowFile:
     def _line(self, entry: int) -> str:
         file = self._earlier[entry >> 1 & 15]
         file.seek(entry >> 5)
-        return file.readline().decode("utf-8")
+        return self._kind.renew(file.readline().decode("utf-8"))
 
     def _close_earlier(self) -> None:
         for file in self._earlier:

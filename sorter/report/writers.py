@@ -43,6 +43,7 @@ class Wanted:
     link: bool = False
     resume: bool = False
     json: bool = False
+    excel: bool = False
     lang: str = "en"
 
     @property
@@ -52,6 +53,8 @@ class Wanted:
 
     def check(self) -> None:
         """Raise UsageError for what cannot be, before anything is opened or written."""
+        if self.excel and self.csv is None:
+            raise UsageError("--excel says how to write a table: give --csv F too")
         if self.resume and self.csv is None and self.jsonl is None:
             raise UsageError("--resume needs a report to go on with: --csv F or --jsonl F")
         if self.resume and self.parquet is not None:
@@ -140,7 +143,9 @@ class Reports:
 
                 self._table = stack.enter_context(ParquetFile(wanted.parquet, lang=lang))
             if wanted.csv is not None:
-                file = stack.enter_context(csv.open_csv(wanted.csv, resume=wanted.resume))
+                file = stack.enter_context(
+                    csv.open_csv(wanted.csv, resume=wanted.resume, excel=wanted.excel)
+                )
                 self._rows.append((file, lambda o: csv.to_line(o, lang=lang)))
                 self._read_outcome = csv.read_outcome
             if wanted.jsonl is not None:

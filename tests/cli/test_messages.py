@@ -66,10 +66,10 @@ ROWS: list[tuple[str, int, str, str]] = [
     (WATCH.replace("{pics}", "{loop}"), 5, "{loop}", "name the camera's folder"),
     (f"{WATCH} --journal {{pics}}/j", 2, "--journal {pics}", "choose another place"),
     (f"{WATCH} --archive {{pics}}/a", 2, "--archive {pics}/a", "choose another place"),
-    (f"{WATCH} --ring {{pics}}/r", 2, "--ring {pics}/r", "choose another place"),
+    (f"{WATCH} --keep-unsure {{pics}}/r", 2, "--keep-unsure {pics}/r", "choose another place"),
     (f"{WATCH} --metrics {{pics}}/m", 2, "--metrics {pics}", "choose another place"),
     (f"{WATCH} --metrics {{empty}}", 5, "{empty}", "name a file"),
-    (f"{WATCH} --ring {{none}}-ring --ring-size 0", 2, "--ring-size 0", "above 0"),
+    (f"{WATCH} --ring {{none}}-ring --ring-size 0", 2, "--keep-unsure-count 0", "above 0"),
     (f"{WATCH} --journal {{empty}}", 5, "{empty}", "--journal"),
     (f"{WATCH} --journal /", 5, "/", "--journal"),
     (f"{WATCH} --journal {{inside}}", 5, "{file}", "--journal"),
@@ -104,7 +104,9 @@ ROWS: list[tuple[str, int, str, str]] = [
     ("journal export --csv /dev/null --journal {journal_good}", 5, "/dev/null", "name a file"),
     ("journal export --csv / --journal {journal_good}", 5, "/", "name a file"),
     # actuator
-    ("actuator ping", 2, "no station runs", "name the port with --serial"),
+    ("actuator ping --journal {none}", 2, "no station runs", "--serial"),
+    ("actuator clear --journal {none}", 2, "no station runs", "--serial"),
+    ("classify {pics} --excel", 2, "--excel", "--csv F"),
     *[
         row
         for command in ("ping", "cycle", "home", "monitor")
@@ -181,8 +183,8 @@ ROWS: list[tuple[str, int, str, str]] = [
     # doctor: findings go to stdout, where tests.doctor looks
     ("doctor --frob", 2, "--frob", "sorter doctor --help"),
     # review
-    ("review {none} --into {none}-into --model {bundle}", 5, "{none}", "--ring"),
-    ("review {file} --into {none}-into --model {bundle}", 5, "{file}", "--ring"),
+    ("review {none} --into {none}-into --model {bundle}", 5, "{none}", "--keep-unsure"),
+    ("review {file} --into {none}-into --model {bundle}", 5, "{file}", "--keep-unsure"),
     ("review {pics} --into {pics}/x --model {bundle}", 2, "{pics}/x", "choose another"),
     ("review {pics} --into {loop} --model {bundle}", 5, "{loop}", "--into"),
     ("review {pics} --into {file} --model {bundle}", 5, "{file}", "--into"),

@@ -111,7 +111,7 @@ def test_a_kill_leaves_a_readable_csv_that_resume_completes(tmp_path: Path, bund
     process.kill()
     process.wait()
     left = rows_of(out)
-    assert all(len(row) == 12 and None not in row.values() for row in left)
+    assert all(len(row) == 13 and None not in row.values() for row in left)
     assert run(folder, "--model", bundle, "--csv", out, "--resume").returncode == 0
     assert len(rows_of(out)) == 400
     assert rows_of(out)[: len(left)] == left
@@ -135,7 +135,24 @@ def test_ctrl_c_ends_with_130_and_a_readable_csv(tmp_path: Path, bundle: Path) -
         pytest.skip("done before the signal came")
     assert process.returncode == 130, said
     assert "Traceback" not in said
-    assert all(len(row) == 12 for row in rows_of(out))
+    assert "the same command with --resume goes on" in said
+    assert all(len(row) == 13 for row in rows_of(out))
+
+
+def test_errors_are_named_and_an_empty_folder_is_said(tmp_path: Path, bundle: Path) -> None:
+    paint_some(tmp_path / "in", 2)
+    for number in range(12):
+        (tmp_path / "in" / f"bad{number:02d}.jpg").write_bytes(b"no picture")
+    words = ("--model", bundle, "--csv", tmp_path / "out.csv", "--excel")
+    done = run(tmp_path / "in", *words)
+    assert done.returncode == 1
+    named = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(named) == 10 and "bad00.jpg: " in named[0]
+    assert "and 2 more errors" in done.stderr
+    assert (tmp_path / "out.csv").read_bytes().startswith(b"\xef\xbb\xbfpath,status,")
+    (tmp_path / "empty").mkdir()
+    nothing = run(tmp_path / "empty", "--model", bundle)
+    assert (nothing.returncode, "holds no pictures" in nothing.stderr) == (1, True)
 
 
 def test_json_lines_on_stdout(tmp_path: Path, bundle: Path) -> None:

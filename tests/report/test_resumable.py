@@ -162,3 +162,17 @@ def test_dash_is_the_standard_output(
     _write(Path("-"), 0, ["a"])
     assert capsys.readouterr().out.splitlines()[0] == ",".join(csv.COLUMNS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_from_before_the_reason_is_gone_on_with(tmp_path: Path) -> None:
+    """Its rows get an empty one; a mark that a spreadsheet put there does no harm."""
+    file = tmp_path / "out.csv"
+    rows = ["a.jpg,sorted,can,1,1.0,metal,1.0,,1,1,1.0,", "b.jpg,error,,,,,,,,,1.0,cut short"]
+    head = ",".join(csv.COLUMNS[:-1])
+    file.write_text("\ufeff" + "\n".join([head, *rows]) + "\n", encoding="utf-8")
+    with csv.open_csv(file, resume=True, excel=True) as report:
+        kept = report.finished("a.jpg")
+        assert kept == rows[0] + ",\n"
+        report.write(kept)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert lines == ["\ufeff" + ",".join(csv.COLUMNS), rows[0] + ",", rows[1] + ","]

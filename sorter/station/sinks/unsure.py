@@ -1,4 +1,4 @@
-"""The folder of unsure pictures (`--ring`): the newest of them, kept for labelling.
+"""The folder of unsure pictures (`--keep-unsure`): the newest of them, kept for labelling.
 
 Owns their names, written here and read here, and the sink that keeps them. It overwrites nothing of
 others and raises nothing for what a disk can do: the record is durable by then, and the log says
@@ -84,7 +84,7 @@ class UnsureFolder:
 
     def __init__(self, folder: Path, size: int, *, meter: Metrics) -> None:
         if size < 1:
-            raise UsageError(f"--ring-size {size}: give a number above 0")
+            raise UsageError(f"--keep-unsure-count {size}: give a number above 0")
         self._folder, self._size, self._meter = folder, size, meter
 
     def __call__(self, record: Record) -> None:
