@@ -137,6 +137,9 @@ class Config:
     blend: Annotated[
         Share, About("net", "Released weights: this share of the way from start to end.", "--blend")
     ] = 0.5
+    rounding_steps: Annotated[
+        Count, About("net", "Steps at the end in which the network learns to answer in INT8.")
+    ] = 150
     refit: Annotated[
         Share, About("net", "How far the head goes to one fitted to the tuned network's features.")
     ] = 0.5
@@ -255,7 +258,7 @@ class Config:
     ] = 300
     int8_skip: Annotated[
         Count, About("release", "This many first convolutions stay in floating point.")
-    ] = 6
+    ] = 2
 
     device: Annotated[Device, About("machine", "Where to train.", "--device")] = "auto"
     amp: Annotated[Amp, About("machine", "Half precision; auto measures.", "--amp")] = "auto"

@@ -181,7 +181,7 @@ def fit(
         begun, first = time.perf_counter(), state.step
         ticker = Ticker(say, state.epoch, per_epoch, config)
         network.train()
-        for pictures, targets in _prepared(job, config, machine, state.epoch, state.step):
+        for pictures, targets in batches(job, config, machine, state.epoch, state.step):
             at = state.epoch * per_epoch + state.step
             set_rate(state.optimizer, rate(at, steps, config, steps_per_epoch=per_epoch))
             torch.manual_seed(int(random_stream(config.seed, 4, at, machine.rank).integers(2**62)))
@@ -257,7 +257,7 @@ def interpolate(start: Weights, end: Weights, share: float) -> Weights:
     }
 
 
-def _prepared(
+def batches(
     job: Job, config: Config, machine: Machine, epoch: int, first: int
 ) -> Iterator[tuple[Tensor, Targets]]:
     """The epoch's batches from number `first` on.

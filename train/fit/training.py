@@ -10,6 +10,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +21,17 @@ from torch import Tensor, nn
 from train import checkpoint
 from train.config import Config, Select
 from train.data.corpus import UNKNOWN, Corpus, Pixels
-from train.data.sampling import weights
+from train.data.sampling import even_rows, weights
 from train.fit.features import read_features
 from train.fit.head import fit_head, mix_in
-from train.fit.loop import Job, fit
+from train.fit.loop import Job, batches, fit
+from train.fit.rounding import settle
 from train.fit.targets import Teacher, make_targets
 from train.fit.teacher import Classroom, Onlooker
 from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network, build
+from train.networks.equalise import equalise
 from train.networks.memory import Memory, remember
 from train.progress import Epoch
 
@@ -93,6 +96,8 @@ class Trainer:
         history: list[Epoch] = []
         if config.stage != "head":
             history = self._tune(network, seen, val, folder, teacher, config)
+            if config.rounding_steps:
+                self._round(network, seen, config)
             if config.stage == "both" and config.refit:
                 fresh = nn.Linear(network.head.in_features, len(self.corpus.taxonomy.categories))
                 known = seen[self.corpus.labels[seen] != UNKNOWN]
@@ -184,6 +189,23 @@ class Trainer:
                 say=self.say,
                 resume=self.resume,
             )
+
+    def _round(self, network: Network, seen: NDArray[np.int64], config: Config) -> None:
+        """Let `network` learn to give the same answers in INT8, on the pictures of one more epoch.
+
+        In float32: the steps that INT8 makes are no larger than bf16's own rounding.
+        """
+        begun = time.monotonic()
+        job = Job(self.corpus, self.pixels, self.eval_pixels, seen, seen[:0], Path())
+        drawn = self.eval_pixels.take(even_rows(self.corpus.labels, seen, config))
+        equalise(network, drawn, self.machine.device)
+        epochs = (batches(job, config, self.machine, config.epochs + n, 0) for n in count())
+        pictures = (pictures for epoch in epochs for pictures, _ in epoch)
+        error = settle(network, pictures, config.rounding_steps)
+        self.say(
+            f"rounding: features within {error:.1%} of their own in eight bits, "
+            f"{time.monotonic() - begun:.1f} s"
+        )
 
     def _train_head(
         self,
