@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,22 @@ def test_a_full_disk_leaves_the_old_model(released: Path, corrected: Path, tmp_p
     assert "Traceback" not in done.stderr
     assert open_bundle(out).digest == before
     assert [p.name for p in tmp_path.iterdir()] == ["site"]
+
+
+def test_a_kill_in_mid_write_leaves_one_of_two_whole_models(
+    released: Path, corrected: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "site"
+    sorter_teach(corrected, "--model", released, "--out", out)
+    taught = open_bundle(out).digest
+    whole = {taught, open_bundle(released).digest}
+    line = [sys.executable, "-m", "sorter", "teach", "--model", str(out), "--forget-all"]
+    for delay in range(6):
+        process = subprocess.Popen([*line, "--out", str(out)], cwd=ROOT)
+        time.sleep(0.6 + 0.25 * delay)
+        process.kill()
+        process.wait()
+        assert open_bundle(out).digest in whole
+    # What a kill left behind is no bundle's name, and the next teaching is not in its way.
+    sorter_teach(corrected, "--model", released, "--out", out)
+    assert open_bundle(out).digest == taught

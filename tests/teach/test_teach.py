@@ -151,7 +151,7 @@ def test_what_the_rest_contradicts_is_named_and_copies_are_dropped(
     assert told["copies"] == 1
     assert told["lessons"] == 13
     known = run(root / "..", "--model", released, "--dry-run", code=5)
-    assert "no class" in str(known[1])
+    assert "not a class" in str(known[1])
 
 
 def test_pictures_that_are_known_already_are_said_to_be(released: Path, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_pictures_that_are_known_already_are_said_to_be(released: Path, tmp_path
         (["{c}", "--out", "{tmp}/n", "--forget", "no-such"], "no picture"),
         (["{c}", "--out", "{c}"], "holds something else"),
         (["{tmp}/missing", "--out", "{tmp}/n"], "no such folder"),
-        (["{strange}", "--out", "{tmp}/n"], "is no class"),
+        (["{strange}", "--out", "{tmp}/n"], "is not a class"),
         (["{twice}", "--out", "{tmp}/n"], "another answer"),
         (["{broken}", "--out", "{tmp}/n"], "none of the pictures"),
     ],
