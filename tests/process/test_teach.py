@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sorter.station.journal.history import read_items
 from sorter.vision.bundle import open_bundle
 from tests.support.schooled import pictures_of, save_pictures, write_schooled
 
@@ -73,3 +75,31 @@ def test_a_kill_in_mid_write_leaves_one_of_two_whole_models(
     # What a kill left behind is no bundle's name, and the next teaching is not in its way.
     sorter_teach(corrected, "--model", released, "--out", out)
     assert open_bundle(out).digest == taught
+
+
+def test_a_running_station_takes_the_taught_model(
+    released: Path, corrected: Path, tmp_path: Path
+) -> None:
+    site, camera, journal = tmp_path / "site", tmp_path / "camera", tmp_path / "j.sqlite"
+    shutil.copytree(released, site)
+    camera.mkdir()
+    line = [sys.executable, "-m", "sorter", "watch", str(camera), "--serial", "none"]
+    line += ["--model", str(site), "--journal", str(journal), "--unsure", "rest"]
+    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        pixels = pictures_of((150, 75, 0), 60, 9, corner=(0, 200, 200))
+        sorter_teach(corrected, "--model", site, "--out", site)
+        digest, models = open_bundle(site).digest, []
+        for i in range(60):
+            save_pictures(camera, pixels[i : i + 1], f"a{i:03d}-")
+            time.sleep(0.5)
+            models = [str(row["model"]) for row in read_items(journal)] if journal.exists() else []
+            if digest in models:
+                break
+        assert digest in models, "the new weights never answered"
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+    states = [row["state"] for row in read_items(journal)]
+    assert len(states) == i + 1
