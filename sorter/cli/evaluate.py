@@ -191,6 +191,13 @@ def _show(engine: Judged, result: Evaluation) -> None:
 
     console = Console()
     console.print(
+        f"{engine.value} puts {result.bin_accuracy:.0%} of the pictures into the right bin; asked "
+        f"to be sure, it leaves {1 - result.coverage:.0%} unsure and has "
+        f"{result.wrong_bin_rate:.1%} of the others in a wrong bin",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(
         f"{engine.value}: {result.n} pictures, label {result.label_accuracy:.2%}, "
         f"bin {result.bin_accuracy:.2%}, macro-F1 {result.macro_f1:.3f}, "
         f"ECE {result.ece:.3f} ({result.ece_uncalibrated:.3f} before calibration)",
