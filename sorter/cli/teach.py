@@ -306,13 +306,15 @@ def _describe(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -
     count, was, now = teaching.none
     if count:
         lines.append(f"of no class: {was} → {now} of {count} sorted, judged likewise")
-    what = (
-        "old photographs" if teaching.stored else "photographs of the memory's own (no reference)"
-    )
-    lines.append(
-        f"old knowledge: {_change(teaching.old_before, teaching.old_after)}, of "
-        f"{teaching.old_before.pictures:,} {what}; {teaching.old_changed} labels changed"
-    )
+    old, changed = teaching.old_before.pictures, teaching.old_changed
+    if teaching.stored:
+        moved = _change(teaching.old_before, teaching.old_after)
+        lines.append(f"old knowledge: {moved}, of {old:,} photographs; {changed} labels changed")
+    else:
+        lines.append(
+            f"old knowledge: {changed} of {old:,} labels changed; this model carries no reference, "
+            "so that the keys of its memory stood in for photographs"
+        )
     if before.pictures and teaching.known == before.pictures and not (count or lessons.categories):
         lines.append("already known: every picture was sorted right before; little is to be learnt")
     elif teaching.known:
