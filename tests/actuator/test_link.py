@@ -163,6 +163,7 @@ def test_bytes_that_nobody_takes_are_dropped_with_the_port() -> None:
     link.close()
 
 
+@pytest.mark.waits
 def test_a_go_that_cannot_leave_before_its_deadline_does_not_leave() -> None:
     opened: list[Clogged] = []
 
