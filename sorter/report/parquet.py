@@ -50,6 +50,7 @@ class ParquetFile:
                 ("height", pyarrow.int32()),
                 ("ms", number),
                 ("error", text),
+                ("reason", text),
             ]
         )
         self._parquet = parquet
@@ -71,7 +72,8 @@ class ParquetFile:
             names: list[str] = self._parquet.read_schema(path).names
         except (OSError, ValueError):  # pyarrow's own errors are ValueErrors
             return False
-        return bool(names == self._schema.names)
+        # Reports from before rows said their reason are ours too.
+        return names in (self._schema.names, self._schema.names[:-1])
 
     def write(self, outcome: Outcome) -> None:
         """Append one row."""
@@ -135,6 +137,7 @@ def to_row(outcome: Outcome, *, lang: str = "en") -> dict[str, Any]:
             ],
             "width": outcome.width_px,
             "height": outcome.height_px,
+            "reason": decision.reason.value or None,
         }
     return row
 
