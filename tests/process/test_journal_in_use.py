@@ -27,8 +27,7 @@ def test_a_journal_that_is_damaged_while_in_use_is_set_aside_and_the_station_goe
             60,
         ), site.rows()
         drop(site.camera, "c.png", painted(3))
-        assert site.wait(lambda: len(site.rows()) == 3, 30)
-        assert site.rows()[-1].state == "DONE"
+        assert site.wait(lambda: [r.state for r in site.rows()][2:] == ["DONE"], 30), site.rows()
         assert len(site.moves()) == moved + 1
         assert len(list(site.journal.parent.glob("*.damaged-*"))) >= 1
         site.stop()
