@@ -22,6 +22,7 @@ import pytest
 import typer
 
 from sorter.cli.app import app
+from sorter.station.journal.opening import open_journal
 from tests.support.tiny import write_bundle
 from tests.support.tried import tried
 
@@ -31,15 +32,19 @@ LINES = {
     "classify": "{pictures}",
     "watch": "{pictures} --serial none --dry-run --model {bundle} --unsure hold",
     "status": "",
-    "journal export": "--csv {free}",
+    "journal export": "--journal {journal} --csv {free}",
+    "report": "--journal {journal} --since all",
     "actuator ping": "--serial {free}",
     "actuator cycle": "--serial {free}",
     "actuator home": "--serial {free}",
+    "actuator clear": "--serial {free}",
     "actuator monitor": "--serial {free}",
     "actuator simulate": "",
     "actuator firmware": "--out {free}",
     "train": "{data} --set epochs=1",
     "export": "{free}",
+    "teach": "{data} --out {free}",
+    "bundle map": "0001=rest --model {bundle} --out {free}",
     "evaluate": "{data} --model {bundle}",
     "data check": "{data} --no-keypoints",
     "demo": "--seconds 1 --model {bundle}",
@@ -86,7 +91,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         shutil.copy(sample, home / "data" / code)
     (home / "pictures").mkdir()
     shutil.copy(samples[0], home / "pictures")
+    open_journal(home / "journal.sqlite").close()
     return {
+        "journal": home / "journal.sqlite",
         "pictures": home / "pictures",
         "data": home / "data",
         "bundle": write_bundle(home / "bundle"),
