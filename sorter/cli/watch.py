@@ -116,7 +116,11 @@ def watch(
         _opt("--unknown-object", help="Where an object of no class goes. [default: as --unsure]"),
     ] = "",
     low_confidence: Annotated[
-        str, _opt("--low-confidence", help="Where a doubtful item goes. [default: as --unsure]")
+        str,
+        _opt(
+            "--low-confidence",
+            help="Where doubtful items go, perhaps hazardous ones too. [default: as --unsure]",
+        ),
     ] = "",
     model: ModelFolder = None,
     precision: Annotated[

@@ -73,6 +73,7 @@ class Settings:
             Reason.EMPTY: self.empty,
             Reason.UNKNOWN_OBJECT: self.unknown_object,
             Reason.LOW_CONFIDENCE: self.low_confidence,
+            Reason.RISK: self.low_confidence,  # a doubt as well, and the one that matters most
         }
         place = own.get(decision.reason, "") or self.unsure
         return None if place == HOLD else taxonomy.bin(place)

@@ -45,4 +45,5 @@ def test_where_an_item_goes() -> None:
     assert own.route(empty, TAXONOMY) is None  # Whatever --unsure says: there is nothing to move.
     assert Settings(empty="rest").route(empty, TAXONOMY) == TAXONOMY.bin("rest")
     risky = Decision(Status.UNSURE, CAN, 0.4, TAXONOMY.bin("metal"), 0.5, Reason.RISK)
-    assert own.route(risky, TAXONOMY) == TAXONOMY.bin("rest")
+    assert own.route(risky, TAXONOMY) is None  # Who holds what is doubtful holds this first.
+    assert Settings(unsure="rest").route(risky, TAXONOMY) == TAXONOMY.bin("rest")
