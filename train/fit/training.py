@@ -175,8 +175,7 @@ class Trainer:
         """The whole net, from where it stands; its history comes back."""
         viewer = None
         if self.onlooker:
-            place = folder / "teacher"
-            viewer = self.onlooker.learn(seen, config, place, stop=self.stop, resume=self.resume)
+            viewer = self.onlooker.learn(seen, config)
             teacher = None  # one opinion of a picture is enough
         job = Job(self.corpus, self.pixels, self.eval_pixels, seen, val, folder, teacher, viewer)
         with self.stop.hold():
