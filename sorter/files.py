@@ -212,7 +212,7 @@ def whole_path(
     which raises FolderError. Without `sync` a power cut may leave an empty file: for what is
     written anew all the time.
     """
-    part = _part_of(path)
+    part = path.with_name(part_name(path.name))
     try:
         yield part
         if sync:
@@ -365,10 +365,6 @@ def part_name(name: str) -> str:
     tail = f".{threading.get_native_id()}.part"
     cut = os.fsencode(name)[: NAME_BYTES - len(tail) - 1]
     return f".{os.fsdecode(cut)}{tail}"
-
-
-def _part_of(path: Path) -> Path:
-    return path.with_name(part_name(path.name))
 
 
 # Reading what a user wrote.

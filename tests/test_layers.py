@@ -60,7 +60,7 @@ STATION: Mapping[str, frozenset[str]] = {
 
 TRAIN = (
     *("config", "checkpoint", "interrupt", "drawn", "progress", "data", "networks", "machine"),
-    *("run_folder", "fit", "judge", "release", "run", "cli", "__main__"),
+    *("run_folder", "fit", "judge", "release", "run", "__main__"),
 )
 """The steps of training: each imports only those to its left."""
 

@@ -36,7 +36,6 @@ from train.progress import Epoch, Log
 from train.release.card import describe_run, make_card
 from train.release.export import Proof, export, save_checkpoint
 from train.release.quantize import int8_scores
-from train.release.reference import reference_rows
 from train.run_folder import finite, open_folder, read_run, refuse_other, write_json
 
 
@@ -322,18 +321,9 @@ def _release(
     result: dict[str, Any],
 ) -> None:
     """Write `final.pt`, then the bundle; the figures of the conversion go into `result`."""
-    corpus, config, pixels = trainer.corpus, trainer.config, trainer.eval_pixels
-    rows = corpus.rows("val")
-    if not len(rows):
-        rows = corpus.rows("train")[:200]
+    corpus, config = trainer.corpus, trainer.config
     ranges = even_rows(corpus.labels, corpus.rows(*TRAINED_ON), config)
-    old = reference_rows(corpus, config.seed)
-    proof = Proof(
-        pixels.take(rows),
-        corpus.labels[rows],
-        pixels.take(ranges),
-        (pixels.take(old), corpus.labels[old]),
-    )
+    proof = Proof.of(corpus, trainer.eval_pixels, ranges, seed=config.seed)
     card = make_card(corpus, config, trainer.start.origin, result, network.memory)
     save_checkpoint(paths.out / "final.pt", network, calibration, corpus.taxonomy, config, card)
     result["conversion"] = export(

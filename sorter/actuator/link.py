@@ -49,7 +49,6 @@ class Link:
         self._status = LinkStatus(False, "closed", "not started")
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self.reconnects = 0
 
     def start(self, sid: str, next_n: int, *, beat: Callable[[], None] = lambda: None) -> None:
         """See Actuator. UsageError if already started or the id cannot stand on the wire."""
@@ -195,7 +194,6 @@ class Link:
             else:
                 if self._serve(session, pipe):
                     backoff_s = self._timing.backoff_first_s
-                self.reconnects += 1
             self._pause(session, backoff_s)
             backoff_s = min(backoff_s * 2, self._timing.backoff_longest_s)
         self._set_status(session, "closed by this program")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sorter.cli.simulate import firmware, simulate
 from sorter.domain import Delivery
 from sorter.errors import ActuatorError, HandshakeError, UsageError
 from sorter.host.clock import uptime_s
@@ -19,10 +18,6 @@ from sorter.text import one_line
 
 if TYPE_CHECKING:
     from sorter.actuator.link import Link
-
-group = typer.Typer(
-    help="Talk to the diverter, simulate one, or write its firmware.", no_args_is_help=True
-)
 
 Serial = Annotated[
     str,
@@ -50,14 +45,6 @@ OfStation = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands, and those of `device`, to `app`."""
-    group.command()(simulate)
-    group.command()(firmware)
-    app.add_typer(group, name="actuator")
-
-
-@group.command()
 def ping(
     port: Anywhere = None,
     journal: OfStation = None,
@@ -105,7 +92,6 @@ def ping(
         raise HandshakeError(f"{port}: {found.verdict}")
 
 
-@group.command()
 def cycle(
     port: Serial,
     bins: Annotated[int, typer.Option(min=1, max=9, help="How many bins there are.")] = 4,
@@ -142,7 +128,6 @@ def cycle(
         )
 
 
-@group.command()
 def home(
     port: Anywhere = None,
     journal: OfStation = None,
@@ -181,7 +166,6 @@ def home(
         typer.echo(f"{port}: at home after {done.device_ms} ms")
 
 
-@group.command("clear")
 def clear_fault(
     port: Anywhere = None,
     journal: OfStation = None,
@@ -212,7 +196,6 @@ def clear_fault(
     _refuse_unless_done(answer, "the fault was not cleared")
 
 
-@group.command()
 def monitor(
     port: Serial,
     seconds: Annotated[float, typer.Option(min=0, help="End after so long; 0: never.")] = 0.0,

@@ -7,29 +7,27 @@ inside the function, so that `--help` stays quick.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from sorter import __version__
-from sorter.cli import (
-    actuator,
-    bench,
-    bundle,
-    classify,
-    data,
-    demo,
-    doctor,
-    evaluate,
-    exits,
-    report,
-    review,
-    service,
-    status,
-    teach,
-    train,
-    watch,
-)
+from sorter.cli import actuator, exits, service, simulate
+from sorter.cli.bench import bench
+from sorter.cli.bundle import change_map
+from sorter.cli.classify import classify
+from sorter.cli.data import check
+from sorter.cli.demo import demo
+from sorter.cli.doctor import doctor
+from sorter.cli.evaluate import evaluate
+from sorter.cli.report import report
+from sorter.cli.review import review
+from sorter.cli.status import export as export_journal
+from sorter.cli.status import status
+from sorter.cli.teach import teach
+from sorter.cli.train import export, train
+from sorter.cli.watch import watch
 
 app = typer.Typer(
     name="sorter",
@@ -59,24 +57,39 @@ def _root(
     """Options that stand before the command."""
 
 
-for module in (
-    classify,
-    watch,
-    status,
-    report,
-    actuator,
-    train,
-    evaluate,
-    data,
-    demo,
-    doctor,
-    bench,
-    service,
-    review,
-    teach,
-    bundle,
-):
-    module.register(app)
+def _group(name: str, about: str, **commands: Callable[..., None]) -> None:
+    group = typer.Typer(help=about, no_args_is_help=True)
+    for word, command in commands.items():
+        group.command(word)(command)
+    # A group of one command needs a callback, or typer would fold it into its parent.
+    group.callback(help=about)(lambda: None)
+    app.add_typer(group, name=name)
+
+
+for _command in (classify, watch, status, report, train, export, evaluate, demo, doctor, bench):
+    app.command()(_command)
+app.command()(review)
+app.command()(teach)
+_group("journal", "The station's journal.", export=export_journal)
+_group(
+    "actuator",
+    "Talk to the diverter, simulate one, or write its firmware.",
+    ping=actuator.ping,
+    cycle=actuator.cycle,
+    home=actuator.home,
+    clear=actuator.clear_fault,
+    monitor=actuator.monitor,
+    simulate=simulate.simulate,
+    firmware=simulate.firmware,
+)
+_group("data", "Look at labelled data.", check=check)
+_group(
+    "service",
+    "The station as a systemd service: write its files, or remove them.",
+    install=service.install,
+    uninstall=service.uninstall,
+)
+_group("bundle", "Models as folders.", map=change_map)
 
 
 def main() -> None:

@@ -24,10 +24,8 @@ def bench(
     ] = None,
     model: ModelFolder = None,
     precision: PrecisionName = Precision.INT8,
-    count: Annotated[int, typer.Option("--count", min=1, help="Drawn pictures.")] = 1000,
-    side: Annotated[
-        int, typer.Option("--side", min=32, max=6000, help="Their side in pixels.")
-    ] = 300,
+    count: Annotated[int, typer.Option(min=1, help="Drawn pictures.")] = 1000,
+    side: Annotated[int, typer.Option(min=32, max=6000, help="Their side in pixels.")] = 300,
     jobs: Jobs = None,
     as_json: AsJson = False,
 ) -> None:
@@ -91,8 +89,3 @@ def _samples(folder: Path, count: int, side: int) -> list[Path]:
         path.write_bytes(kinds[number % len(kinds)])
         paths.append(path)
     return paths
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to `app`."""
-    app.command("bench")(bench)

@@ -22,7 +22,7 @@ def change_map(
         list[str],
         typer.Argument(metavar="CLASS=BIN...", help="A class and the bin it goes to, by any name."),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="NEW", help="Write the model here.")],
+    out: Annotated[Path, typer.Option(metavar="NEW", help="Write the model here.")],
     model: ModelFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,19 +58,6 @@ def change_map(
             old, new = bundle.taxonomy.bin_of(before), taxonomy.bin_of(after)
             typer.echo(f"{after.code} {after.name}: {old.name} → {new.name}")
     typer.echo(f"written: {escape(str(out))} ({written.digest[:12]})")
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to `app`."""
-    group = typer.Typer(help="Models as folders.", no_args_is_help=True)
-    group.command("map")(change_map)
-    # A group of one command needs a callback, or typer would fold it into its parent.
-    group.callback()(_group)
-    app.add_typer(group, name="bundle")
-
-
-def _group() -> None:
-    """Models as folders."""
 
 
 def _with(taxonomy: Taxonomy, pair: str) -> Taxonomy:

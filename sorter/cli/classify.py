@@ -39,11 +39,6 @@ def _given(text: str) -> Path:
     return address(text) if is_url(text) else Path(text)
 
 
-def register(app: typer.Typer) -> None:
-    """Add `classify` to `app`."""
-    app.command("classify")(classify)
-
-
 def classify(
     paths: Annotated[
         list[Path],
@@ -55,25 +50,25 @@ def classify(
         ),
     ],
     csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="F", help="Write rows to this CSV file.")
+        Path | None, typer.Option(metavar="F", help="Write rows to this CSV file.")
     ] = None,
     excel: Annotated[
         bool, typer.Option("--excel", help="Begin --csv with a mark, so that Excel reads UTF-8.")
     ] = False,
     jsonl: Annotated[
-        Path | None, typer.Option("--jsonl", metavar="F", help="Write JSON lines to this file.")
+        Path | None, typer.Option(metavar="F", help="Write JSON lines to this file.")
     ] = None,
     parquet: Annotated[
         Path | None,
-        typer.Option("--parquet", metavar="F", help="Write a Parquet file (needs sorter[ray])."),
+        typer.Option(metavar="F", help="Write a Parquet file (needs sorter[ray])."),
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option("--html", metavar="F", help="Write a contact sheet: one page, by bin."),
+        typer.Option(metavar="F", help="Write a contact sheet: one page, by bin."),
     ] = None,
     sort_into: Annotated[
         Path | None,
-        typer.Option("--sort-into", metavar="DIR", help="Copy pictures to DIR/<bin>/<label>/."),
+        typer.Option(metavar="DIR", help="Copy pictures to DIR/<bin>/<label>/."),
     ] = None,
     link: Annotated[
         bool, typer.Option("--link", help="With --sort-into: hard links instead of copies.")
@@ -91,7 +86,6 @@ def classify(
     min_confidence: Annotated[
         float | None,
         typer.Option(
-            "--min-confidence",
             metavar="P",
             min=0.0,
             max=1.0,
@@ -99,11 +93,10 @@ def classify(
             show_default="the model's own, per bin",
         ),
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=0, max=1000, help="Classes listed a row.")] = 3,
+    top: Annotated[int, typer.Option(min=0, max=1000, help="Classes listed a row.")] = 3,
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs",
             min=1,
             max=1024,
             help="Worker threads; with --engine ray, actors.",
@@ -111,10 +104,10 @@ def classify(
         ),
     ] = None,
     engine: Annotated[
-        Engine, typer.Option("--engine", help="This machine, or a Ray cluster (needs sorter[ray]).")
+        Engine, typer.Option(help="This machine, or a Ray cluster (needs sorter[ray]).")
     ] = Engine.LOCAL,
     max_pixels: Annotated[
-        int, typer.Option("--max-pixels", min=1, help="Refuse larger pictures unopened.")
+        int, typer.Option(min=1, help="Refuse larger pictures unopened.")
     ] = 200_000_000,
     lang: LangName = Lang.EN,
     quiet: Annotated[

@@ -19,19 +19,17 @@ SHOWN = 10
 
 def check(
     data: Annotated[Path, typer.Argument(help="DATA/{train,val}/<class>/ or DATA/<class>/.")],
-    extra: Annotated[
-        list[Path] | None, typer.Option("--extra", help="More: DIR/<source>/<class>/.")
-    ] = None,
+    extra: Annotated[list[Path] | None, typer.Option(help="More: DIR/<source>/<class>/.")] = None,
     taxonomy: Annotated[
-        Path | None, typer.Option("--taxonomy", help="Other classes and bins, a TOML file.")
+        Path | None, typer.Option(help="Other classes and bins, a TOML file.")
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option("--predictions", help="oof.npz of a training run, to find wrong labels."),
+        typer.Option(help="oof.npz of a training run, to find wrong labels."),
     ] = None,
     groups_out: Annotated[
         Path | None,
-        typer.Option("--groups-out", help="Write path,group here, for train --groups."),
+        typer.Option(help="Write path,group here, for train --groups."),
     ] = None,
     keypoints: Annotated[
         bool, typer.Option("--keypoints/--no-keypoints", help="Compare keypoints too (OpenCV).")
@@ -170,15 +168,3 @@ def _show(report: Report) -> None:
                 for d in report.doubts
             ],
         )
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to `app`."""
-    group = typer.Typer(help="Look at labelled data.", no_args_is_help=True)
-    group.command("check")(check)
-    group.callback()(_group)
-    app.add_typer(group, name="data")
-
-
-def _group() -> None:
-    """Look at labelled data."""

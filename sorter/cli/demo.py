@@ -16,12 +16,10 @@ from sorter.text import Lang
 
 
 def demo(
-    seconds: Annotated[
-        float, typer.Option("--seconds", min=1.0, help="Longest time that it may take.")
-    ] = 30.0,
+    seconds: Annotated[float, typer.Option(min=1.0, help="Longest time that it may take.")] = 30.0,
     model: ModelFolder = None,
     pictures: Annotated[
-        Path | None, typer.Option("--pictures", help="Folder; default: the pictures that ship.")
+        Path | None, typer.Option(help="Folder; default: the pictures that ship.")
     ] = None,
     lang: LangName = Lang.EN,
     as_json: Annotated[
@@ -65,8 +63,3 @@ def demo(
         typer.echo(closing(proof))
     if not proof.honest:
         raise typer.Exit(1)
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to `app`."""
-    app.command()(demo)

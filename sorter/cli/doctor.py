@@ -20,16 +20,14 @@ SERVICE_JOURNAL = Path("/var/lib/sorter/journal.sqlite")
 def doctor(
     model: ModelFolder = None,
     watch: Annotated[
-        Path | None, typer.Option("--watch", envvar="SORTER_DIR", help="Folder to be watched.")
+        Path | None, typer.Option(envvar="SORTER_DIR", help="Folder to be watched.")
     ] = None,
     serial: Annotated[
-        str | None, typer.Option("--serial", envvar="SORTER_SERIAL", help="Port of the device.")
+        str | None, typer.Option(envvar="SORTER_SERIAL", help="Port of the device.")
     ] = None,
     journal: Annotated[
         Path | None,
-        typer.Option(
-            "--journal", envvar="SORTER_JOURNAL", help="Journal; default: the user's state folder."
-        ),
+        typer.Option(envvar="SORTER_JOURNAL", help="Journal; default: the user's state folder."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list on stdout.")] = False,
 ) -> None:
@@ -102,8 +100,3 @@ def doctor(
 
 def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to `app`."""
-    app.command()(doctor)

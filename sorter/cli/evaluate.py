@@ -55,25 +55,23 @@ def evaluate(
     ],
     model: ModelFolder = None,
     split: Annotated[
-        Split, typer.Option("--split", help="auto: test, or val, or all: the first there is.")
+        Split, typer.Option(help="auto: test, or val, or all: the first there is.")
     ] = Split.AUTO,
     sources: Annotated[
         bool, typer.Option("--sources", help="DATA holds DATA/<source>/<class>/.")
     ] = False,
-    unknown: Annotated[
-        Path | None, typer.Option("--unknown", help="Pictures of none of the classes.")
-    ] = None,
+    unknown: Annotated[Path | None, typer.Option(help="Pictures of none of the classes.")] = None,
     precision: Annotated[
         list[Judged] | None,
-        typer.Option("--precision", help="Repeatable.", show_default="all that can run"),
+        typer.Option(help="Repeatable.", show_default="all that can run"),
     ] = None,
     mistakes: Annotated[
-        Path | None, typer.Option("--mistakes", help="Write the wrong ones to this CSV file.")
+        Path | None, typer.Option(help="Write the wrong ones to this CSV file.")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", help="Write a contact sheet of the wrong ones.")
+        Path | None, typer.Option(help="Write a contact sheet of the wrong ones.")
     ] = None,
-    lang: Annotated[Lang, typer.Option("--lang", help="Names of classes in --html.")] = Lang.EN,
+    lang: Annotated[Lang, typer.Option(help="Names of classes in --html.")] = Lang.EN,
     jobs: Jobs = None,
     as_json: AsJson = False,
 ) -> None:
@@ -253,8 +251,3 @@ def _compare(results: Mapping[str, Evaluation]) -> None:
     for name, cells in rows:
         table.add_row(name, *cells)
     Console().print(table)
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to `app`."""
-    app.command("evaluate")(evaluate)

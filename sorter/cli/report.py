@@ -22,41 +22,37 @@ def report(
     journal: Annotated[
         Path | None,
         typer.Option(
-            "--journal",
             envvar="SORTER_JOURNAL",
             help="The journal. [default: the user's state folder]",
         ),
     ] = None,
     since: Annotated[
         str,
-        typer.Option("--since", help="A date, such as 2026-11-20, or so long: 24h, 30d, 8w, all."),
+        typer.Option(help="A date, such as 2026-11-20, or so long: 24h, 30d, 8w, all."),
     ] = "30d",
     by: Annotated[
-        Literal["hour", "day", "week"], typer.Option("--by", help="How long a period is.")
+        Literal["hour", "day", "week"], typer.Option(help="How long a period is.")
     ] = "day",
     station: Annotated[
-        str | None, typer.Option("--station", help="Only this one. [default: all in the journal]")
+        str | None, typer.Option(help="Only this one. [default: all in the journal]")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="F", help="Write a page with charts.")
+        Path | None, typer.Option(metavar="F", help="Write a page with charts.")
     ] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="F", help="Write a row a period.")
-    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="F", help="Write a row a period.")] = None,
     excel: Annotated[
         bool, typer.Option("--excel", help="Begin --csv with a mark, so that Excel reads UTF-8.")
     ] = False,
     model: Annotated[
         Path | None,
         typer.Option(
-            "--model",
             metavar="DIR",
             envvar="SORTER_MODEL",
             help="The model whose card the trend is held against.",
             show_default="the one that ships",
         ),
     ] = None,
-    lang: Annotated[Lang, typer.Option("--lang", help="Lang of the report.")] = Lang.EN,
+    lang: Annotated[Lang, typer.Option(help="Lang of the report.")] = Lang.EN,
     as_json: AsJson = False,
 ) -> None:
     """Sum up a journal: items by the bin they moved to, the unsure and why, and the trend.
@@ -145,8 +141,3 @@ def _moment(since: str) -> float:
         raise UsageError(
             f"--since {since}: give a date, such as 2026-11-20, or so long: 24h, 30d, 8w, all"
         ) from error
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's command to `app`."""
-    app.command("report")(report)

@@ -101,11 +101,6 @@ def review(
         raise typer.Exit(1)
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's command to `app`."""
-    app.command("review")(review)
-
-
 def _open_model(
     model: Path | None, taxonomy: Path | None
 ) -> tuple[Taxonomy, Callable[[bytes], Sequence[tuple[Category, float]]]]:

@@ -31,13 +31,11 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout."
 
 def install(
     watch: Annotated[
-        Path | None, typer.Option("--watch", help="The watched folder, which the camera fills.")
+        Path | None, typer.Option(help="The watched folder, which the camera fills.")
     ] = None,
-    serial: Annotated[
-        str | None, typer.Option("--serial", help="The device, a pyserial URL, or none.")
-    ] = None,
+    serial: Annotated[str | None, typer.Option(help="The device, a pyserial URL, or none.")] = None,
     station: Annotated[
-        str, typer.Option("--station", help="One of several stations on this box: its name.")
+        str, typer.Option(help="One of several stations on this box: its name.")
     ] = "",
     command: Annotated[
         Path | None,
@@ -110,18 +108,6 @@ def uninstall(
     done = take(root=root, unit_dir=PurePosixPath(unit_dir.absolute()), dry_run=dry_run)
     following = ["systemctl daemon-reload"] if done else []
     _report(done, dry_run=dry_run, as_json=as_json, following=following)
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to `app`."""
-    group = typer.Typer(
-        name="service",
-        help="The station as a systemd service: write its files, or remove them.",
-        no_args_is_help=True,
-    )
-    group.command()(install)
-    group.command()(uninstall)
-    app.add_typer(group)
 
 
 def _command(named: Path | None) -> PurePosixPath:

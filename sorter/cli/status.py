@@ -24,14 +24,13 @@ _Journal = Annotated[
 
 def status(
     journal: _Journal = None,
-    last: Annotated[int, typer.Option("--last", help="Newest items to show.", min=0)] = 10,
+    last: Annotated[int, typer.Option(help="Newest items to show.", min=0)] = 10,
     follow: Annotated[
         bool, typer.Option("--follow", help="Until Ctrl-C: a live screen; piped, each change.")
     ] = False,
     reviewed: Annotated[
         Path | None,
         typer.Option(
-            "--reviewed",
             metavar="DATA",
             envvar="SORTER_REVIEWED",
             help="What sorter review filed into: adds what its audit proves of this site.",
@@ -76,7 +75,7 @@ def status(
 
 
 def export(
-    csv: Annotated[Path, typer.Option("--csv", help="The file to write; replaced whole.")],
+    csv: Annotated[Path, typer.Option(help="The file to write; replaced whole.")],
     journal: _Journal = None,
 ) -> None:
     """Write every item of the journal as CSV, times in ISO 8601 UTC.
@@ -129,17 +128,3 @@ def _json(seen: Summary | str) -> str:
         "last": seen.last,
     }
     return json.dumps(document, ensure_ascii=False)
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to `app`."""
-    app.command("status")(status)
-    group = typer.Typer(help="The station's journal.", no_args_is_help=True)
-    group.command("export")(export)
-    # A group of one command needs a callback, or typer would fold it into its parent.
-    group.callback()(_journal_group)
-    app.add_typer(group, name="journal")
-
-
-def _journal_group() -> None:
-    """The station's journal."""

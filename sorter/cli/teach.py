@@ -180,11 +180,6 @@ def teach_reviewed(data: Path, model: Path | None, out: Path, lang: Lang) -> str
     return "\n".join([*lines, f"written: {escape(str(out))} ({written.digest[:12]})"])
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's command to `app`."""
-    app.command("teach")(teach)
-
-
 @dataclass(frozen=True, slots=True)
 class _Input:
     """What became of what was given: pictures, copies dropped, answers changed, forgotten."""

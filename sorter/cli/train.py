@@ -36,12 +36,6 @@ _take_own_train()
 from train.config import Setting, make_config, settings  # noqa: E402, TID251  # no torch in it
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to `app`."""
-    app.command("train")(train)
-    app.command("export")(export)
-
-
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """`command(**settings)` with an option for each setting that has one, None where not given."""
 
@@ -98,34 +92,32 @@ def train(
     *,
     extra: Annotated[
         list[Path] | None,
-        typer.Option("--extra", help="More: DIR/<source>/<class>/ or DIR/<class>/."),
+        typer.Option(help="More: DIR/<source>/<class>/ or DIR/<class>/."),
     ] = None,
     final_extra: Annotated[
-        list[Path] | None, typer.Option("--final-extra", help="Like --extra, but never in --folds.")
+        list[Path] | None, typer.Option(help="Like --extra, but never in --folds.")
     ] = None,
     unknown: Annotated[
         list[Path] | None,
-        typer.Option("--unknown", help="Pictures of none of the classes: DIR/<source>/."),
+        typer.Option(help="Pictures of none of the classes: DIR/<source>/."),
     ] = None,
     groups: Annotated[
-        Path | None, typer.Option("--groups", help="CSV path,group: one photograph, one group.")
+        Path | None, typer.Option(help="CSV path,group: one photograph, one group.")
     ] = None,
     taxonomy: Annotated[
-        Path | None, typer.Option("--taxonomy", help="Other classes and bins, a TOML file.")
+        Path | None, typer.Option(help="Other classes and bins, a TOML file.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The run's folder.")] = Path("run"),
     cache: Annotated[
         Path | None,
-        typer.Option(
-            "--cache", help="Decoded pictures and features.", show_default="the user's cache"
-        ),
+        typer.Option(help="Decoded pictures and features.", show_default="the user's cache"),
     ] = None,
     oof: Annotated[
-        Path | None, typer.Option("--oof", help="Calibrate from an earlier run's oof.npz.")
+        Path | None, typer.Option(help="Calibrate from an earlier run's oof.npz.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     preset: Annotated[
-        str, typer.Option("--preset", help="release, or the source paper's own: paper.")
+        str, typer.Option(help="release, or the source paper's own: paper.")
     ] = "release",
     more: Annotated[
         list[str] | None,
@@ -173,7 +165,7 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="checkpoint.pt of a bundle, or a run folder.")],
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Pictures to measure on. [default: the run's own]"),
+        typer.Option(help="Pictures to measure on. [default: the run's own]"),
     ] = None,
     out: Annotated[
         Path | None,
@@ -185,10 +177,10 @@ def export(
         ),
     ] = None,
     onnx: Annotated[
-        Path | None, typer.Option("--onnx", metavar="F", help="Write the network as ONNX.")
+        Path | None, typer.Option(metavar="F", help="Write the network as ONNX.")
     ] = None,
     int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Write INT8 too.")] = True,
-    max_drop: Annotated[float, typer.Option("--max-drop", help="Points INT8 may lose.")] = 0.5,
+    max_drop: Annotated[float, typer.Option(help="Points INT8 may lose.")] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Convert a checkpoint to OpenVINO, FP16 and INT8, and measure both against it; or to ONNX.

@@ -293,8 +293,3 @@ def watch(
                 if attempt == BROKEN_JOURNALS:
                     raise
                 log.error("%s", error)
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to `app`."""
-    app.command("watch")(watch)

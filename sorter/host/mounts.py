@@ -11,32 +11,10 @@ from pathlib import Path
 MOUNT_TABLE = Path("/proc/self/mountinfo")
 
 NETWORK = frozenset(
-    {
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "coda",
-        "davfs",
-        "fuse.ceph",
-        "fuse.davfs2",
-        "fuse.gcsfuse",
-        "fuse.glusterfs",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.smbnetfs",
-        "fuse.sshfs",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs3",
-        "nfs4",
-        "orangefs",
-        "smb3",
-        "smbfs",
-    }
+    {"afs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs"}
+    | {"nfs", "nfs3", "nfs4", "orangefs", "smb3", "smbfs"}
+    | {"fuse.ceph", "fuse.davfs2", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs"}
+    | {"fuse.smbnetfs", "fuse.sshfs"}
 )
 """File systems whose locks and write order are another machine's promise."""
 

@@ -16,7 +16,6 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from sorter.domain import Bin, Category, Outcome, Status
@@ -91,12 +90,7 @@ class SortedFolders:
     def __enter__(self) -> SortedFolders:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
             os.fsync(self._manifest.fileno())
         self._manifest.close()

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from html import escape as escape_markup
 from importlib import resources
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 from urllib.parse import quote
 
@@ -123,12 +122,7 @@ class ContactSheet:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None and self.path == STDOUT:
                 self._write(sys.stdout.buffer)

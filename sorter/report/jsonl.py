@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from sorter.domain import Decision, Outcome, Status, Taxonomy
 from sorter.report.resumable import Rows, RowWriter, open_rows
@@ -17,14 +18,10 @@ def open_jsonl(path: Path, *, resume: bool = False) -> RowWriter:
     return open_rows(path, rows, option="--jsonl", resume=resume)
 
 
-def to_line(outcome: Outcome, *, lang: str = "en") -> str:
-    """One object with its newline; the CSV's columns, and `reason`, `unknown`, `bin_number`.
-
-    A name that is not UTF-8 keeps its bytes as the escapes `\\udc80` to `\\udcff`, which Python
-    reads back (`os.fsencode`).
-    """
+def to_row(outcome: Outcome, *, lang: str = "en") -> dict[str, Any]:
+    """The CSV's columns, and `reason`, `unknown`, `bin_number`, as values."""
     path = os.fspath(outcome.path)
-    row: dict[str, object] = {"path": path, "status": outcome.status.value}
+    row: dict[str, Any] = {"path": path, "status": outcome.status.value}
     decision = outcome.decision
     if decision is not None:
         row |= {
@@ -37,17 +34,22 @@ def to_line(outcome: Outcome, *, lang: str = "en") -> str:
             "reason": decision.reason.value,
             "unknown": round(decision.unknown, 6),
             "top": [
-                {
-                    "label": named(item, lang),
-                    "code": item.code,
-                    "confidence": round(p, 6),
-                }
+                {"label": named(item, lang), "code": item.code, "confidence": round(p, 6)}
                 for item, p in decision.top
             ],
             "width": outcome.width_px,
             "height": outcome.height_px,
         }
-    row |= {"ms": round(outcome.elapsed_ms, 3), "error": outcome.error}
+    return row | {"ms": round(outcome.elapsed_ms, 3), "error": outcome.error}
+
+
+def to_line(outcome: Outcome, *, lang: str = "en") -> str:
+    """One object with its newline.
+
+    A name that is not UTF-8 keeps its bytes as the escapes `\\udc80` to `\\udcff`, which Python
+    reads back (`os.fsencode`).
+    """
+    row = to_row(outcome, lang=lang)
     text = json.dumps(row, ensure_ascii=False)
     try:
         text.encode("utf-8")

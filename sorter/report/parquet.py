@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from sorter.domain import Outcome
 from sorter.errors import FolderError, MissingExtraError, UsageError
 from sorter.files import STDOUT, part_name, place_for, sync_folder
-from sorter.text import named
+from sorter.report import jsonl
 
 GROUP = 8192
 """Rows in each row group."""
@@ -84,12 +83,7 @@ class ParquetFile:
     def __enter__(self) -> ParquetFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             with contextlib.suppress(OSError):
                 self._writer.close()
@@ -113,33 +107,12 @@ class ParquetFile:
 
 def to_row(outcome: Outcome, *, lang: str = "en") -> dict[str, Any]:
     """One row as Parquet takes it; empty cells are null. Bytes that are not UTF-8 become U+FFFD."""
-    row: dict[str, Any] = {
+    row = jsonl.to_row(outcome, lang=lang)
+    return row | {
         "path": os.fsencode(outcome.path).decode("utf-8", "replace"),
-        "status": outcome.status.value,
-        "ms": round(outcome.elapsed_ms, 3),
         "error": outcome.error.encode("utf-8", "replace").decode() or None,
+        "reason": row.get("reason") or None,
     }
-    decision = outcome.decision
-    if decision is not None:
-        row |= {
-            "label": named(decision.label, lang),
-            "code": decision.label.code,
-            "confidence": round(decision.confidence, 6),
-            "bin": named(decision.bin, lang),
-            "bin_confidence": round(decision.bin_confidence, 6),
-            "top": [
-                {
-                    "label": named(item, lang),
-                    "code": item.code,
-                    "confidence": round(p, 6),
-                }
-                for item, p in decision.top
-            ],
-            "width": outcome.width_px,
-            "height": outcome.height_px,
-            "reason": decision.reason.value or None,
-        }
-    return row
 
 
 def _refused(path: Path, error: OSError) -> FolderError:

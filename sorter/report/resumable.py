@@ -18,8 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from sorter.errors import FolderError, UsageError
 from sorter.files import STDOUT, part_name, place_for, sync_folder
@@ -66,12 +65,7 @@ class RowWriter(Protocol):
     def finished(self, path: str) -> str | None: ...
     def write(self, line: str) -> None: ...
     def __enter__(self) -> RowWriter: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: Any) -> None: ...
 
 
 def open_rows(path: Path, rows: Rows, *, option: str = "", resume: bool = False) -> RowWriter:
@@ -167,12 +161,7 @@ class RowFile:
     def __enter__(self) -> RowFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if self._resuming and kind is None:
                 self._take_place()

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sorter.domain import Outcome, Taxonomy
 from sorter.errors import ImageError, UsageError
@@ -155,13 +154,8 @@ class Reports:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *why: Any) -> None:
+        self._stack.__exit__(*why)
 
     def mark_kept(self, paths: Iterable[Path]) -> Iterator[Path | KeptRow]:
         """Each path, or its finished rows where every report has one."""

@@ -19,7 +19,8 @@ from typing import Any
 from sorter.domain import Policy, Taxonomy
 from sorter.errors import BundleError, FolderError
 from sorter.files import replace_folder
-from sorter.vision.metadata import last_line, read_description, read_file
+from sorter.text import last_line
+from sorter.vision.metadata import read_description, read_file
 
 MODEL_FILES: Mapping[str, str] = {"fp16": "model.xml", "int8": "model-int8.xml"}
 """Precision → file name inside the bundle; the weights lie beside it with `.bin`."""

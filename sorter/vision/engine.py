@@ -18,6 +18,7 @@ from typing import Any
 from sorter.errors import BundleError
 from sorter.host.cores import usable_cores
 from sorter.host.processor import processor
+from sorter.text import last_line
 
 KEPT = 8
 """Compiled networks kept in the cache folder; older ones are removed."""
@@ -118,8 +119,7 @@ def compile_network(
             model = _reshaped(model, parts, batch)
         network = core().compile_model(model, "CPU", settings)
     except Exception as error:  # openvino raises RuntimeError and its own kinds
-        last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise BundleError(f"{xml}: this CPU cannot run it: {last[0][:200]}") from error
+        raise BundleError(f"{xml}: this CPU cannot run it: {last_line(error)}") from error
     if entry is not None:
         with contextlib.suppress(Exception):
             _write(entry, network.export_model())

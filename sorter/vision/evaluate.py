@@ -8,7 +8,7 @@ not open pictures or run a network.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -172,39 +172,21 @@ def auroc(positive: NDArray[np.floating[Any]], negative: NDArray[np.floating[Any
 
 
 def to_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """The figures as JSON values, rounded to six places."""
-    document: dict[str, Any] = {
-        "n": evaluation.n,
-        "label_accuracy": round(evaluation.label_accuracy, 6),
-        "top1_accuracy": round(evaluation.top1_accuracy, 6),
-        "bin_accuracy": round(evaluation.bin_accuracy, 6),
-        "macro_f1": round(evaluation.macro_f1, 6),
-        "ece": round(evaluation.ece, 6),
-        "ece_uncalibrated": round(evaluation.ece_uncalibrated, 6),
-        "coverage": round(evaluation.coverage, 6),
-        "wrong_bin_rate": round(evaluation.wrong_bin_rate, 6),
-        "by_class": [_group_dict(g) for g in evaluation.by_class],
-        "by_bin": [_group_dict(g) for g in evaluation.by_bin],
-        "confused": [
-            {"truth": c.truth.name, "called": c.called.name, "n": c.n} for c in evaluation.confused
-        ],
-        "curve": [
-            {
-                "threshold": p.threshold,
-                "coverage": round(p.coverage, 6),
-                "wrong_bin_rate": round(p.wrong_bin_rate, 6),
-            }
-            for p in evaluation.curve
-        ],
-        "confusion": evaluation.confusion.tolist(),
-    }
-    if evaluation.unknown is not None:
-        document["unknown"] = {
-            "n": evaluation.unknown.n,
-            "unsure": round(evaluation.unknown.unsure, 6),
-            "auroc": round(evaluation.unknown.auroc, 6),
-        }
-    return document
+    """The figures as JSON values, rounded to six places; `unknown` only where it was judged."""
+    document: dict[str, Any] = _plain(evaluation)
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, Category):
+        return value.name
+    if is_dataclass(value):
+        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _without(temperature: float, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -217,17 +199,6 @@ def _curve_point(
     threshold: float, passes: NDArray[np.bool_], wrong: NDArray[np.bool_]
 ) -> CurvePoint:
     return CurvePoint(threshold, float(passes.mean()), _share(wrong, passes))
-
-
-def _group_dict(group: Group) -> dict[str, Any]:
-    return {
-        "name": group.name,
-        "code": group.code,
-        "n": group.n,
-        "recall": round(group.recall, 6),
-        "precision": round(group.precision, 6),
-        "f1": round(group.f1, 6),
-    }
 
 
 def _count(truth: NDArray[Any], called: NDArray[Any], size: int) -> NDArray[np.int64]:

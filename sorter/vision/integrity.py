@@ -37,8 +37,6 @@ STRAY_BYTES = 8
 
 MOST_INTERVALS = 4096
 
-TAIL_BYTES = 512
-
 _PLAIN_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _STRAYS = re.compile(r"extraneous bytes before marker 0xd[0-7]")
 STRAYS_AT_END = re.compile(r" [1-8] extraneous bytes before marker 0xd9")
@@ -64,17 +62,6 @@ def sniff(data: bytes) -> str:
         brands = data[8 : 8 + min(64, int.from_bytes(data[:4], "big"))]
         return "avif" if b"avif" in brands or b"avis" in brands else "heif"
     raise ImageError(f"not a picture: {_guess(data)}")
-
-
-def shows_its_end(data: bytes) -> bool:
-    """True where a file that is cut short, or still being written, could not look like this one.
-
-    JPEG, PNG, GIF and WebP are checked from end to end. BMP, TIFF, HEIF and AVIF have no mark of
-    their end: one that was given its full length first and is zeros from some place on may be a
-    picture with a black foot, or half a picture. Whoever waits for a file should wait longer for
-    those. Raises ImageError for what is not a picture.
-    """
-    return sniff(data) in ("jpeg", "png", "gif", "webp") or any(data[-TAIL_BYTES:])
 
 
 def check_jpeg(data: bytes) -> None:
@@ -202,7 +189,7 @@ def check_other(data: bytes, kind: str) -> None:
     """Refuse a WebP, GIF, BMP, TIFF, HEIF or AVIF that is cut short or has a hole.
 
     They have lengths, and their compressed data no long run of zeros. Raw pixels (BMP, some TIFF)
-    may be zeros anywhere: see `shows_its_end`.
+    may be zeros anywhere, so one that its writer has not finished can look whole.
     """
     if kind == "webp":
         _check_webp(data)

@@ -18,6 +18,7 @@ from typing import Any
 from sorter.domain import Policy, Taxonomy
 from sorter.errors import BundleError, TaxonomyError
 from sorter.taxonomy import MAX_CATEGORIES, taxonomy_from_dict, taxonomy_to_dict
+from sorter.text import last_line
 from sorter.vision import engine
 
 SCHEMA_VERSION = "1"
@@ -232,9 +233,3 @@ def _number(value: object, key: str, xml: Path, *, upper: float) -> float:
     if not 0.0 <= number <= upper:  # False for NaN too
         raise _refused(xml, f"{key} is {str(value)[:40]!r}, not a number from 0 to {upper:g}")
     return number
-
-
-def last_line(error: BaseException) -> str:
-    """The last line of a library's message, where openvino says what happened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__

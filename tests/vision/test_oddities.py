@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sorter.errors import ImageError
-from sorter.vision import images, integrity
+from sorter.vision import images
 from tests.support import oddities
 
 SIDE = 48
@@ -42,11 +42,3 @@ def test_flat_areas_are_no_holes(name: str) -> None:
     if len(data) > 4000:
         with pytest.raises(ImageError):
             images.decode(data[:at], SIDE)
-
-
-@pytest.mark.parametrize("kind", ["BMP", "TIFF", "AVIF"])
-def test_a_format_without_an_end_shows_it_only_by_its_last_bytes(kind: str) -> None:
-    data = oddities.encoded(oddities.WIDE, kind)
-    assert integrity.shows_its_end(data + b"\1")
-    assert not integrity.shows_its_end(data[: len(data) // 2] + bytes(len(data) // 2))
-    assert integrity.shows_its_end(oddities.encoded(oddities.WIDE, "PNG") + bytes(900))

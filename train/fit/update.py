@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # torch's own convention
 from torch import Tensor
 
+from sorter.text import first_line
 from train.config import Config
 from train.fit.targets import Targets, loss
 from train.machine import Machine
@@ -108,8 +109,8 @@ class Updates:
                 self._recorded = _Recorded.of(self._update, pictures, targets)
             except RuntimeError as error:
                 self._records = False
-                first = str(error).splitlines()[0] if str(error) else type(error).__name__
-                self._say(f"warning: steps are not recorded, and slower for it: {first}")
+                why = first_line(error)
+                self._say(f"warning: steps are not recorded, and slower for it: {why}")
                 return self._update(pictures, targets)
         return self._recorded.replay(pictures, targets)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -201,15 +201,7 @@ def from_json(text: str) -> Calibration:
 
 def to_json(calibration: Calibration) -> str:
     """The values as JSON text."""
-    return json.dumps(
-        {
-            "temperature": calibration.temperature,
-            "bin_thresholds": list(calibration.bin_thresholds),
-            "unknown_threshold": calibration.unknown_threshold,
-            "unknown": list(calibration.unknown),
-            "slope": list(calibration.slope),
-        }
-    )
+    return json.dumps(asdict(calibration))
 
 
 def _slope_features(scores: NDArray[np.floating[Any]], classes: int) -> Array:

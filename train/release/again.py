@@ -18,6 +18,7 @@ import torch
 from sorter.domain import Prediction, Taxonomy
 from sorter.errors import ImageError, ModelError, SorterError, UsageError
 from sorter.taxonomy import taxonomy_from_dict
+from sorter.text import first_line
 from sorter.vision import images
 from sorter.vision.bundle import refuse_foreign
 from train import checkpoint
@@ -29,7 +30,6 @@ from train.networks import Network, build
 from train.networks.memory import from_tensors
 from train.release.export import Proof, export
 from train.release.onnx_file import save_onnx
-from train.release.reference import reference_rows
 
 
 def export_again(
@@ -51,22 +51,14 @@ def export_again(
 
     corpus = gather(Sources(pictures), finished.taxonomy, say=say)
     pixels = Pixels(corpus, finished.network.size_px, default_cache())
-    rows, train_rows = corpus.rows("val"), corpus.rows("train")
-    if not len(rows):
-        rows = train_rows[:200]
-    step = max(1, len(train_rows) // config.calibration_size)
-    old = reference_rows(corpus, config.seed)
+    ranges = corpus.rows("train")
+    ranges = ranges[:: max(1, len(ranges) // config.calibration_size)]
     return export(
         finished.network,
         finished.calibration,
         finished.taxonomy,
         config,
-        Proof(
-            pixels.take(rows),
-            corpus.labels[rows],
-            pixels.take(train_rows[::step]),
-            (pixels.take(old), corpus.labels[old]),
-        ),
+        Proof.of(corpus, pixels, ranges, seed=config.seed),
         out,
         card=finished.card,
         say=say,
@@ -80,14 +72,8 @@ def export_onnx(source: Path, file: Path) -> dict[str, Any]:
     MissingExtraError, FolderError.
     """
     finished = _read_finished(source)
-    digest = str(finished.card.get("data_digest", ""))
-    delta = save_onnx(
-        finished.network.eval(),
-        finished.calibration,
-        finished.taxonomy,
-        file,
-        data_digest=digest,
-    )
+    network, digest = finished.network.eval(), str(finished.card.get("data_digest", ""))
+    delta = save_onnx(network, finished.calibration, finished.taxonomy, file, data_digest=digest)
     return {"onnx": str(file), "onnx_max_delta": delta}
 
 
@@ -138,10 +124,10 @@ def _read_finished(source: Path) -> _Finished:
             dict(json.loads(content["card"])),
         )
     except (SorterError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        why = first_line(error, limit=160)
         raise ModelError(
-            f"{file}: not a checkpoint of a released network ({reason}); name the checkpoint.pt of "
-            "a bundle"
+            f"{file}: not a checkpoint of a released network ({why}); name the checkpoint.pt of a "
+            "bundle"
         ) from error
 
 

@@ -26,12 +26,13 @@ from sorter.vision.bundle import MODEL_FILES, open_bundle, put_bundle, refuse_fo
 from sorter.vision.classifier import Classifier
 from train import checkpoint
 from train.config import Config, to_dict
+from train.data.corpus import Corpus, Pixels
 from train.judge.calibrate import Calibration, to_json
 from train.networks import Network
 from train.networks.memory import PREFIX
 from train.release.ir import Released, convert, save_ir
 from train.release.quantize import post_training, with_accuracy_control
-from train.release.reference import add_reference
+from train.release.reference import add_reference, reference_rows
 from train.run_folder import write_json
 
 MAX_DELTA = 0.01
@@ -55,6 +56,16 @@ class Proof:
     labels: NDArray[np.int64]
     calibration: NDArray[np.uint8]
     reference: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
+
+    @classmethod
+    def of(cls, corpus: Corpus, pixels: Pixels, ranges: NDArray[np.int64], *, seed: int) -> Proof:
+        """Of a corpus: its validation pictures, or some of the training's where it has none."""
+        rows = corpus.rows("val")
+        rows = rows if len(rows) else corpus.rows("train")[:200]
+        old = reference_rows(corpus, seed)
+        labels = corpus.labels
+        reference = pixels.take(old), labels[old]
+        return cls(pixels.take(rows), labels[rows], pixels.take(ranges), reference)
 
 
 def export(

@@ -80,16 +80,6 @@ class Device:
         self.state = "OFF"
 
     @property
-    def moving(self) -> tuple[int, int] | None:
-        """(n, bin) of the movement under way."""
-        return self._moving
-
-    @property
-    def move_started_at(self) -> float:
-        """When the movement under way began."""
-        return self._move_at
-
-    @property
     def wake_at(self) -> float:
         """When `tick` has something to do next."""
         held_at = self._held[0][0] if self._held else inf
