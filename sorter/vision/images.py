@@ -10,6 +10,7 @@ that start with a dot, and links to folders, are skipped by `find`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -257,33 +258,34 @@ def _decode_other(
 
     if kind == "heif":
         _register_heif()
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before anything is decoded
     try:
-        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+        with contextlib.ExitStack() as taken:
+            if kind == "webp":  # opening it takes its memory
+                integrity.check_other(data, kind)
+                width, height = integrity.webp_size(data)
+                taken.enter_context(_room_for(data, kind, width, height, max_pixels))
+            image = taken.enter_context(Image.open(io.BytesIO(data), formats=[kind]))
             width, height = image.size
-            refuse_bomb(width, height, max_pixels)
-            integrity.check_other(data, kind)
-            pixel_bytes = PIXEL_BYTES.get(image.mode, 4) + DECODER_BYTES[kind]
-            if kind in ("avif", "heif") and integrity.is_deep(data):
-                pixel_bytes += DEEP_BYTES
-            need = pixel_bytes * integrity.buffered_pixels(data, kind, width * height)
-            with room(len(data) + need, max_pixels=max_pixels):
-                if kind == "webp":
-                    _refuse_holes(data)
-                image.load()
-                if kind in ("webp", "avif"):
-                    orientation = orientation_of(image)
-                elif ORIENTATION_TAG in getattr(image, "tag_v2", ()):
-                    orientation = tiff_orientation(data)  # Pillow turns a TIFF, of most writers
-                # An alpha of zeros only is a byte that was never filled in: the picture is opaque.
-                opaque = (
-                    kind == "bmp"
-                    and image.mode == "RGBA"
-                    and not any(image.getchannel("A").getextrema())
-                )
-                width, height = image.size
-                square = _square(image, size_px, opaque=opaque)
-                image.close()  # its pixels go before the next decoder's turn
+            if kind == "webp":
+                _refuse_holes(data)
+            else:
+                integrity.check_other(data, kind)
+                taken.enter_context(_room_for(data, kind, width, height, max_pixels, image.mode))
+            image.load()
+            if kind in ("webp", "avif"):
+                orientation = orientation_of(image)
+            elif ORIENTATION_TAG in getattr(image, "tag_v2", ()):
+                orientation = tiff_orientation(data)  # Pillow turns a TIFF, of most writers
+            # An alpha of zeros only is a byte that was never filled in: the picture is opaque.
+            opaque = (
+                kind == "bmp"
+                and image.mode == "RGBA"
+                and not any(image.getchannel("A").getextrema())
+            )
+            width, height = image.size
+            square = _square(image, size_px, opaque=opaque)
+            image.close()  # its pixels go before the next decoder's turn
     except ImageError:
         raise
     except UnidentifiedImageError as error:  # its message is an address in memory
@@ -291,6 +293,18 @@ def _decode_other(
     except Exception as error:  # Pillow's plugins raise almost anything on hostile bytes
         raise ImageError(f"damaged {kind.upper()}: {first_line(error)}") from error
     return _upright(square, width, height, orientation)
+
+
+def _room_for(
+    data: bytes, kind: str, width: int, height: int, max_pixels: int, mode: str = ""
+) -> contextlib.AbstractContextManager[None]:
+    """The decoder's turn for a picture of so many pixels. Raises ImageError for too many."""
+    refuse_bomb(width, height, max_pixels)
+    pixel_bytes = PIXEL_BYTES.get(mode, 4) + DECODER_BYTES[kind]
+    if kind in ("avif", "heif") and integrity.is_deep(data):
+        pixel_bytes += DEEP_BYTES
+    need = pixel_bytes * integrity.buffered_pixels(data, kind, width * height)
+    return room(len(data) + need, max_pixels=max_pixels)
 
 
 def _refuse_holes(data: bytes) -> None:

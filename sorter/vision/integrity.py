@@ -223,6 +223,30 @@ def is_deep(data: bytes) -> bool:
     return False
 
 
+def webp_size(data: bytes) -> tuple[int, int]:
+    """(width, height) in pixels, the largest that a header of a WebP names.
+
+    Pillow takes the memory for all of them when it opens one, before it tells their size.
+    """
+    width = height = 0
+    for name, start, _ in riff_chunks(data, 12, len(data)):
+        head = data[start + 8 : start + 18]
+        if len(head) < 10:
+            continue
+        if name == b"VP8X":
+            size = 1 + int.from_bytes(head[4:7], "little"), 1 + int.from_bytes(head[7:], "little")
+        elif name == b"VP8L":
+            bits = int.from_bytes(head[1:5], "little")
+            size = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        elif name == b"VP8 ":
+            bits = int.from_bytes(head[6:], "little")
+            size = bits & 0x3FFF, bits >> 16 & 0x3FFF
+        else:
+            continue
+        width, height = max(width, size[0]), max(height, size[1])
+    return width, height
+
+
 def shortened_webp(data: bytes) -> Iterator[bytes]:
     """For each part of a still WebP with a long run of zeros, the file without that part's end.
 

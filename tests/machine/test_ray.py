@@ -81,15 +81,20 @@ def test_same_bytes_as_one_machine_bad_files_and_all(
     folder = tmp_path / "in"
     paint_some(folder, 60)
     write_bad(folder)
-    common: Words = [folder, "--model", bundle]
-    alone = run(*common, "--csv", tmp_path / "alone.csv")
-    words: Words = ["--csv", tmp_path / "ray.csv", "--parquet", tmp_path / "ray.parquet"]
-    cluster_run = run(*common, "--engine", "ray", *words, at=two_workers)
-    assert alone.returncode == cluster_run.returncode == 1, cluster_run.stderr
+    done = {}
+    for name, engine in (("alone", []), ("ray", ["--engine", "ray"])):
+        words: Words = ["--csv", tmp_path / f"{name}.csv", "--html", tmp_path / f"{name}.html"]
+        words += ["--parquet", tmp_path / f"{name}.parquet", "--sort-into", tmp_path / name]
+        done[name] = run(folder, "--model", bundle, *engine, *words, at=two_workers)
+    assert done["alone"].returncode == done["ray"].returncode == 1, done["ray"].stderr
+    assert "Traceback" not in done["ray"].stderr
+    assert (tmp_path / "ray.html").read_bytes() == (tmp_path / "alone.html").read_bytes()
+    assert (tmp_path / "ray.html").read_text(encoding="utf-8").count("data:image/jpeg") >= 60
+    manifests = [(tmp_path / name / "filed.csv").read_bytes() for name in ("ray", "alone")]
+    assert manifests[0] == manifests[1]
     expected = without_times(tmp_path / "alone.csv")
     assert expected.count(b"\n") > 60
     assert without_times(tmp_path / "ray.csv") == expected
-    assert "Traceback" not in cluster_run.stderr
 
     from pyarrow import parquet
 
@@ -102,26 +107,6 @@ def test_same_bytes_as_one_machine_bad_files_and_all(
     assert len(good) >= 60
     assert all(f"{t['confidence']:.4f}" == r["confidence"] for t, r in good)
     assert all(t["top"][0]["code"] == t["code"] for t, _ in good)
-
-
-def test_a_contact_sheet_and_filed_pictures_come_out_the_same(
-    tmp_path: Path, bundle: Path, two_workers: str
-) -> None:
-    folder = tmp_path / "in"
-    paint_some(folder, 9)
-    write_bad(folder)
-    for name, words in (("alone", []), ("ray", ["--engine", "ray"])):
-        out: Words = ["--html", tmp_path / f"{name}.html", "--sort-into", tmp_path / name]
-        done = run(folder, "--model", bundle, *words, *out, at=two_workers)
-        assert done.returncode == 1, done.stderr
-    assert (tmp_path / "ray.html").read_bytes() == (tmp_path / "alone.html").read_bytes()
-    assert (tmp_path / "ray.html").read_text(encoding="utf-8").count("data:image/jpeg") >= 9
-    manifests = [(tmp_path / name / "filed.csv").read_bytes() for name in ("ray", "alone")]
-    assert manifests[0] == manifests[1]
-    shown = run(f"file://{folder}", "--engine", "ray", "--model", bundle, *out[:2], at=two_workers)
-    assert shown.returncode == 1, shown.stderr
-    text = (tmp_path / "ray.html").read_text(encoding="utf-8")
-    assert text.count("data:image/jpeg") >= 9 and "file%3A" not in text
 
 
 def test_resume_keeps_finished_rows(tmp_path: Path, bundle: Path, two_workers: str) -> None:
@@ -140,22 +125,25 @@ def test_resume_keeps_finished_rows(tmp_path: Path, bundle: Path, two_workers: s
     assert statuses == ["sorted"] * 3 + ["unsure"] * 5 + ["sorted"] * 4
 
 
-@pytest.mark.parametrize("scheme", ["file", "local"])
-def test_pictures_behind_a_url(tmp_path: Path, bundle: Path, two_workers: str, scheme: str) -> None:
+def test_pictures_behind_a_url(tmp_path: Path, bundle: Path, two_workers: str) -> None:
     """`file` is pyarrow's own, `local` goes through fsspec."""
     folder = tmp_path / "in"
     paint_some(folder / "deep", 5)
     paint_some(folder / ".hidden", 1)
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing")
     (folder / "notes.txt").write_text("no picture", encoding="utf-8")
-    url = f"{scheme}://{folder}"
-    words: Words = [url, "--model", bundle, "--csv"]
-    assert run(*words, tmp_path / "no.csv").returncode == 2
-    done = run(*words, tmp_path / "url.csv", "--engine", "ray", at=two_workers)
-    assert done.returncode == 1, done.stderr
-    assert run(folder, *words[1:], tmp_path / "local.csv").returncode == 1
-    expected = without_times(tmp_path / "local.csv")
-    assert without_times(tmp_path / "url.csv").replace(f"{scheme}://".encode(), b"") == expected
+    words: Words = ["--model", bundle, "--csv"]
+    assert run(folder, *words, tmp_path / "here.csv").returncode == 1
+    expected = without_times(tmp_path / "here.csv")
+    assert run(f"file://{folder}", *words, tmp_path / "no.csv").returncode == 2
+    for scheme, more in (("file", ["--html", tmp_path / "url.html"]), ("local", [])):
+        table: Words = [*words, tmp_path / f"{scheme}.csv", *more]
+        done = run(f"{scheme}://{folder}", *table, "--engine", "ray", at=two_workers)
+        assert done.returncode == 1, done.stderr
+        found = without_times(tmp_path / f"{scheme}.csv")
+        assert found.replace(f"{scheme}://".encode(), b"") == expected
+    sheet = (tmp_path / "url.html").read_text(encoding="utf-8")
+    assert sheet.count("data:image/jpeg") >= 5 and "file%3A" not in sheet
 
 
 def test_a_killed_worker_costs_no_row(tmp_path: Path, bundle: Path, two_workers: str) -> None:

@@ -136,12 +136,13 @@ def test_no_option_replaces_what_is_not_ours(
 ) -> None:
     cases: list[tuple[str, str, Path, dict[str, bytes]]] = []
     lines = []
-    for option in _options(COMMANDS[name]):
+    for number, option in enumerate(_options(COMMANDS[name])):
         base = [w.format(free=tmp_path / "free" / option, **places) for w in LINES[name].split()]
         if option in base:
             at = base.index(option)
             del base[at : at + 2]
-        for value in VALUES:
+        # A picture by its name, and two of the others: each option is guarded by the same rules.
+        for value in (VALUES[0], *(VALUES[1 + (number + more) % 5] for more in (0, 3))):
             place = tmp_path / f"{option}-{value}".replace(".", "_")
             _write_own_files(place, places["picture"])
             cases.append((option, value, place, _content(place)))

@@ -28,15 +28,15 @@ from tests.soak.station import (
 
 @pytest.mark.soak
 def test_kill_9_at_random_instants() -> None:
-    tally = soak("kill", runs=40, items=20, seed=20261125)
+    tally = soak("kill", runs=12, items=20, seed=20261125)
     assert tally.broken == []
-    assert tally.kills >= 40
-    assert tally.states["DONE"] > 100  # It did work between the kills.
+    assert tally.kills >= 12
+    assert tally.states["DONE"] > 30  # It did work between the kills.
 
 
 @pytest.mark.soak
 def test_sigterm_at_random_instants() -> None:
-    tally = soak("sigterm", runs=8, items=12, seed=20261125)
+    tally = soak("sigterm", runs=4, items=12, seed=20261125)
     assert tally.broken == []
 
 

@@ -19,27 +19,27 @@ def test_files_that_arrive_while_the_process_is_stopped() -> None:
 
 
 def test_a_folder_that_is_removed_renamed_and_replaced() -> None:
-    figures, broken = arrivals.folder(4, SEED)
+    figures, broken = arrivals.folder(3, SEED)
     assert broken == []
-    assert figures["records"] == 80
+    assert figures["records"] == 60
 
 
 def test_damaged_pictures_move_nothing() -> None:
-    figures, broken = arrivals.damaged(60, SEED)
+    figures, broken = arrivals.damaged(30, SEED)
     assert broken == []
-    assert figures["states"] == {"REJECTED": 60}
+    assert figures["states"] == {"REJECTED": 30}
 
 
 def test_old_pictures_in_disguise_and_clocks_that_are_set() -> None:
-    figures, broken = old.run(6, 60)
+    figures, broken = old.run(3, 60)
     assert broken == []
-    assert (figures["old_moved"], figures["records"]) == (0, 6 * 61)
+    assert (figures["old_moved"], figures["records"]) == (0, 3 * 61)
 
 
 def test_one_file_name_an_archive_and_a_slow_disk() -> None:
-    figures, broken = one_name.run(45, 0.003, SEED)
+    figures, broken = one_name.run(24, 0.003, SEED)
     assert broken == []
-    assert figures["records"] == 45
+    assert figures["records"] == 24
 
 
 def test_damaged_pages_of_a_large_journal() -> None:
@@ -66,13 +66,13 @@ def test_a_full_and_a_stalling_disk() -> None:
 
 
 def test_a_flood() -> None:
-    figures, broken = load.flood(20.0, SEED)
+    figures, broken = load.flood(10.0, SEED)
     assert broken == []
     assert figures["states"]["EXPIRED"] > figures["states"]["DONE"] > 0
 
 
 def test_a_steady_pace() -> None:
-    _, broken = load.steady(20.0, SEED)
+    _, broken = load.steady(10.0, SEED)
     assert broken == []
 
 

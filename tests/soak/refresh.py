@@ -64,8 +64,10 @@ def accuracy(data: Path, model: Path) -> float:
     return float(json.loads(text)["fp16"]["label_accuracy"]) * 100
 
 
-def measure(pictures: Path, work: Path, *, count: int, per_class: int) -> dict[str, float]:
-    """The whole loop; `per_class` old pictures a class, `count` new ones of each of `NEW`."""
+def measure(
+    pictures: Path, work: Path, *, count: int, per_class: int, unknown: int
+) -> dict[str, float]:
+    """The whole loop: `count` new pictures of each of `NEW`, old ones, `unknown` of a folder."""
     ring, truth = work / "ring", {}
     ring.mkdir()
     for source, code in NEW:
@@ -81,9 +83,14 @@ def measure(pictures: Path, work: Path, *, count: int, per_class: int) -> dict[s
             place.mkdir(parents=True)
             for file in sorted(folder.iterdir())[:most]:
                 (place / file.name).symlink_to(file.resolve())
+    for folder in sorted((pictures / "unknown").iterdir()):
+        place = work / "unknown" / folder.name
+        place.mkdir(parents=True)
+        for file in sorted(path for path in folder.rglob("*") if path.is_file())[:unknown]:
+            (place / file.name).symlink_to(file.resolve())
     corrected = correct(ring, work / "corrected", truth)
     cache = work / "cache"
-    refresh(data, work / "corrected", pictures / "unknown", work / "run", "--cache", cache)
+    refresh(data, work / "corrected", work / "unknown", work / "run", "--cache", cache)
     before, after = accuracy(data, RELEASED), accuracy(data, work / "run" / "bundle")
     return {
         "corrected": corrected,
@@ -97,10 +104,15 @@ def main(
     data: Annotated[Path, typer.Option(help="The pictures by others.")],
     count: Annotated[int, typer.Option(help="New pictures a class.")] = 20,
     per_class: Annotated[int, typer.Option(help="Old pictures a class.")] = 100,
+    unknown: Annotated[int, typer.Option(help="Unknown pictures a folder.")] = 10**6,
 ) -> None:
     """Refresh the released weights with corrected pictures; print both validation figures."""
     with tempfile.TemporaryDirectory() as folder:
-        typer.echo(json.dumps(measure(data, Path(folder), count=count, per_class=per_class)))
+        typer.echo(
+            json.dumps(
+                measure(data, Path(folder), count=count, per_class=per_class, unknown=unknown)
+            )
+        )
 
 
 if __name__ == "__main__":

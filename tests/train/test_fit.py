@@ -87,7 +87,7 @@ def test_stopped_at_any_step_and_resumed_is_never_stopped(corpus: Corpus, tmp_pa
     assert same(whole, again), "the same seed must give the same weights"
     other = train(corpus, tmp_path / "other", cache, stop=Interrupt(), resume=False, seed=1)
     assert not same(whole, other)
-    for looks in (0, 1, 3, 5, 8):
+    for looks in (0, 3, 8):
         folder = tmp_path / f"stopped{looks}"
         with pytest.raises(KeyboardInterrupt):
             train(corpus, folder, cache, stop=StopAfter(looks), resume=False)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sorter.errors import ImageError
-from sorter.vision import images
+from sorter.vision import images, integrity
 from tests.support.corpus import good_jpeg, huge_png
 
 SIDE = 32
@@ -197,3 +197,15 @@ def test_every_picture_of_the_data_opens(data_root: Path) -> None:
         except ImageError as error:
             broken.append((path, error))
     assert not broken
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"save_all": True, "exif": b"x"}])
+def test_a_webp_s_size_is_known_before_it_is_opened(options: dict[str, Any]) -> None:
+    """Opening one takes memory for all its pixels: the headers must tell, whichever they are."""
+    stream = io.BytesIO()
+    frames = {"append_images": [Image.new("RGB", (301, 37))]} if "save_all" in options else {}
+    Image.new("RGB", (301, 37), "red").save(stream, "WEBP", **options, **frames)
+    assert integrity.webp_size(stream.getvalue()) == (301, 37)
+    assert integrity.webp_size(stream.getvalue()[:20]) == (0, 0)
+    with pytest.raises(ImageError, match="max-pixels"):
+        images.decode(stream.getvalue(), 224, max_pixels=301 * 37 - 1)
