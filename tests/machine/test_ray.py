@@ -136,13 +136,13 @@ def test_pictures_behind_a_url(tmp_path: Path, bundle: Path, two_workers: str) -
     assert run(folder, *words, tmp_path / "here.csv").returncode == 1
     expected = without_times(tmp_path / "here.csv")
     assert run(f"file://{folder}", *words, tmp_path / "no.csv").returncode == 2
-    for scheme, more in (("file", ["--html", tmp_path / "url.html"]), ("local", [])):
-        table: Words = [*words, tmp_path / f"{scheme}.csv", *more]
+    for scheme in ("file", "local"):
+        table: Words = [*words, tmp_path / f"{scheme}.csv", "--html", tmp_path / f"{scheme}.html"]
         done = run(f"{scheme}://{folder}", *table, "--engine", "ray", at=two_workers)
         assert done.returncode == 1, done.stderr
         found = without_times(tmp_path / f"{scheme}.csv")
         assert found.replace(f"{scheme}://".encode(), b"") == expected
-    sheet = (tmp_path / "url.html").read_text(encoding="utf-8")
+    sheet = (tmp_path / "file.html").read_text(encoding="utf-8")
     assert sheet.count("data:image/jpeg") >= 5 and "file%3A" not in sheet
 
 
