@@ -15,6 +15,7 @@
         ├── FolderError           5   a folder is missing, not a folder, or forbidden
         ├── DataError             5   labelled data that cannot be trained or evaluated on
         ├── JournalError          5   the journal cannot be opened or written
+        ├── BrokerError           5   an MQTT broker is away or wants nothing of us; never the end
         └── MissingExtraError     5   an optional part is not installed; says how to install it
 
 Foreign errors are translated exactly once, in the module that owns the library. The command line
@@ -95,6 +96,10 @@ class DataError(EnvironmentFault):
 
 class JournalError(EnvironmentFault):
     """The journal cannot be opened or written."""
+
+
+class BrokerError(EnvironmentFault):
+    """An MQTT broker is away, or refuses us. Tried again; never ends a station."""
 
 
 class MissingExtraError(EnvironmentFault):

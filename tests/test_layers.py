@@ -45,6 +45,7 @@ STATION: Mapping[str, frozenset[str]] = {
     "intake": frozenset(),
     "journal": frozenset({"interfaces", "health"}),
     "sinks": frozenset({"intake", "health"}),
+    "mqtt": frozenset({"health", "journal"}),
     "control": frozenset({"interfaces"}),
     "reload": frozenset({"interfaces", "health"}),
     "dispatch": frozenset({"interfaces", "journal", "health"}),

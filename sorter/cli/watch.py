@@ -176,6 +176,26 @@ def watch(
         float,
         _opt("--expect-every", help="Seconds without a picture that are a trouble; 0: never."),
     ] = 0.0,
+    mqtt: Annotated[
+        str,
+        _opt(
+            "--mqtt", help="Tell this MQTT broker of each item: HOST[:PORT], mqtts://HOST[:PORT]."
+        ),
+    ] = "",
+    mqtt_user: Annotated[str, _opt("--mqtt-user", help="The name to log in with.")] = "",
+    mqtt_password_file: Annotated[
+        Path | None, _opt("--mqtt-password-file", help="A file that holds the password.")
+    ] = None,
+    mqtt_ca: Annotated[
+        Path | None,
+        _opt("--mqtt-ca", help="The authority's certificate, for mqtts. [default: the system's]"),
+    ] = None,
+    mqtt_prefix: Annotated[
+        str, _opt("--mqtt-prefix", help="Topics are PREFIX/STATION/item and so on.")
+    ] = "sorter",
+    mqtt_discovery: Annotated[
+        str, _opt("--mqtt-discovery", help='Home Assistant\'s prefix; "": do not tell it.')
+    ] = "homeassistant",
     dry_run: Annotated[
         bool, _opt("--dry-run", help="Record only: open no port, move nothing, archive nothing.")
     ] = False,
@@ -200,6 +220,9 @@ def watch(
     from sorter.station.interfaces import Sink
     from sorter.station.journal.journal import JournalDamagedError
     from sorter.station.journal.opening import refuse_folder
+    from sorter.station.mqtt.broker import paho, read_address
+    from sorter.station.mqtt.publisher import Publisher
+    from sorter.station.mqtt.topics import Topics
     from sorter.station.reload import Weights
     from sorter.station.settings import Settings
     from sorter.station.sinks.archive import Archive
@@ -222,6 +245,11 @@ def watch(
     if metrics is not None:
         place = place_for(metrics, option="--metrics", ours=begins(b"# HELP sorter_"))
         refuse_inside(place.parent, [folder], option="--metrics")
+    broker, topics = None, Topics(station, mqtt_prefix, mqtt_discovery)
+    if mqtt:
+        broker = read_address(mqtt, user=mqtt_user, password_file=mqtt_password_file, ca=mqtt_ca)
+        topics.check()
+        paho()
     bundle = model or default_bundle()
     opener = functools.partial(
         open_model,
@@ -256,6 +284,10 @@ def watch(
         sinks.append(Archive(archive, meter=meter))
     with contextlib.ExitStack() as stack:
         stack.enter_context(asked.listening())
+        if broker is not None:
+            teller = Publisher(file, broker, topics, status=asked.seen, meter=meter)
+            stack.callback(teller.close)
+            sinks.append(teller)
         # First in, last out: a terminal that takes nothing delays no other part's end.
         show = shown(lang=lang.value, as_json=as_json, status=asked.seen)
         sinks.insert(0, stack.enter_context(show))

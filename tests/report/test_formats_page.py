@@ -16,6 +16,8 @@ from sorter.report import csv, jsonl
 from sorter.report.numbers import Period
 from sorter.station.health.alarms import Orders
 from sorter.station.journal import history
+from sorter.station.mqtt.cursor import Cursor
+from sorter.station.mqtt.topics import Topics, item_text, last_text, status_text
 from sorter.station.sinks.console import Console
 from tests.support.recorded import camera, record
 
@@ -75,3 +77,14 @@ def test_a_message_of_trouble() -> None:
     keys = ["event", "kind", "what", "since", "at", "station", "folder"]
     assert list(example("event")) == keys
     assert Orders().station == ""
+
+
+def test_messages_of_mqtt() -> None:
+    status = json.loads(status_text(None))
+    assert list(example("kinds")) == list(status)
+    row = dict.fromkeys(history.COLUMNS, "x")
+    assert list(example("waiting")) == list(json.loads(last_text(row, Cursor("5"))))
+    assert list(json.loads(item_text(row, "5"))) == [*history.COLUMNS, "sid"]
+    topics = Topics("NAME")
+    for topic in (topics.status, topics.item, topics.last, topics.discovered()[0]):
+        assert f"`{topic}`" in PAGE

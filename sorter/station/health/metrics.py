@@ -80,6 +80,10 @@ DECLARED: Mapping[str, Declared] = {
     "sorter_journal_free_bytes": Declared("gauge", "Free space on the journal's file system."),
     "sorter_start_time_seconds": Declared("gauge", "When this process started, Unix time."),
     "sorter_last_item_time_seconds": Declared("gauge", "When the last item arrived, Unix time."),
+    "sorter_mqtt_connected": Declared("gauge", "1 where the MQTT broker listens, otherwise 0."),
+    "sorter_mqtt_waiting_items": Declared(
+        "gauge", "Items of the journal that the MQTT broker was not told of yet."
+    ),
     "sorter_model_info": Declared("info", "Always 1; the label names the weights.", ("digest",)),
 }
 """Every name this program may write. Times are seconds, sizes bytes."""

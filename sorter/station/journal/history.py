@@ -10,13 +10,13 @@ import json
 import sqlite3
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sorter.domain import Count, Counted
+from sorter.domain import Count, Counted, ItemState
 from sorter.errors import JournalError
 from sorter.station.health.status import live_path
 from sorter.station.journal.schema import VERSION, path_of
@@ -66,6 +66,8 @@ _TEXTS = frozenset({"sha256", "state", "label", "code", "bin", "reason", "boot",
     DERIVED
 )
 
+_OPEN = frozenset(state.value for state in ItemState if not state.is_terminal)
+
 RECENT = 200
 """Items that the pace is taken from, the newest."""
 
@@ -104,6 +106,21 @@ class Summary:
     pace: Pace
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Records of journal `sid` that have ended, of those after some number.
+
+    `rows` are as `COLUMNS`. Up to number `after` all was looked at; `waiting` are the open ones
+    among them, and `is_all` says that the journal held no more.
+    """
+
+    sid: str
+    rows: list[dict[str, Any]]
+    after: int
+    waiting: tuple[int, ...]
+    is_all: bool
+
+
 def summarise(journal: Path, *, last: int = 10, wall: Callable[[], float] = time.time) -> Summary:
     """Read the totals, the pace and the `last` newest items. Raises JournalError."""
     with _open(journal) as db:
@@ -132,6 +149,38 @@ def read_items(journal: Path) -> Iterator[dict[str, Any]]:
     """All items in the order of their numbers, as `COLUMNS`. Raises JournalError."""
     with _open(journal) as db:
         yield from _rows(db, "ORDER BY n", ())
+
+
+def read_ended(journal: Path, after: int, *, waiting: Sequence[int], limit: int) -> Ended:
+    """What has ended of the numbers in `waiting` and of the next `limit` after number `after`.
+
+    Late ones come first, then the others in the order of their numbers. Raises JournalError.
+    """
+    with _open(journal) as db:
+        (sid,) = _first(db, "SELECT value FROM meta WHERE key = 'sid'", journal)
+        late = []
+        for n in waiting:
+            late += list(_rows(db, "WHERE n = ?", (n,)))
+        rows = list(_rows(db, "WHERE n > ? ORDER BY n LIMIT ?", (after, limit)))
+    found = [*late, *rows]
+    return Ended(
+        _text(sid),
+        [row for row in found if row["state"] not in _OPEN],
+        int(rows[-1]["n"]) if rows else after,
+        tuple(int(row["n"]) for row in found if row["state"] in _OPEN),
+        len(rows) < limit,
+    )
+
+
+def read_newest(journal: Path) -> tuple[str, int, tuple[int, ...]]:
+    """The journal's id, its newest number, and the numbers that are still open. JournalError."""
+    with _open(journal) as db:
+        (sid,) = _first(db, "SELECT value FROM meta WHERE key = 'sid'", journal)
+        (newest,) = db.execute("SELECT max(n) FROM items").fetchone()
+        # In the words of the index of open rows, which is a handful.
+        is_open = "state IN ('ARRIVED', 'DECIDED', 'SENT')"
+        rows = db.execute(f"SELECT n FROM items WHERE {is_open} ORDER BY n").fetchall()
+    return _text(sid), int(newest or 0), tuple(int(n) for (n,) in rows)
 
 
 def read_counts(
