@@ -27,8 +27,8 @@ from sorter.text import last_line
 from sorter.vision import images
 from sorter.vision.batch import classify_one
 from sorter.vision.bundle import MODEL_FILES, Bundle, open_bundle
-from sorter.vision.classifier import Classifier
 from sorter.vision.engine import default_cache_dir
+from sorter.vision.model import Classifier
 
 BLOCK = 256
 """Pictures an actor is handed at a time, at most; what is run again when a worker is lost."""

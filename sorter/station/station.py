@@ -77,7 +77,7 @@ class Station:
         self._model = parts.model
         # What a lost journal knew may have moved already.
         self._acts_on_backlog = settings.act_on_backlog and not parts.journal.predecessor
-        self._burst = Burst(settings.burst_s)
+        self._burst = Burst(settings.burst_s) if settings.burst_s > 0 else None
         self._stopping = False
         self._retention = Retention(parts.journal)
         self._next_prune = 0.0
@@ -158,7 +158,7 @@ class Station:
                 self._last_picture = self._clock()
                 self._take(picture)
             if self._burst and self._burst.is_over(self._clock(), self._settings.settle_s):
-                self._settle_burst()
+                self._settle_burst(self._burst)
             if self._stopping:
                 break
             if not self._burst:
@@ -169,7 +169,7 @@ class Station:
             self._dispatcher.resolve()
             self._prune(idle=picture is None)
             self._beat()
-        for shot in self._burst.take():
+        for shot in self._burst.take() if self._burst else ():
             self._end(replace(shot.record, state=ItemState.EXPIRED, reason="stopped"))
 
     def _take(self, picture: Picture) -> None:
@@ -197,8 +197,8 @@ class Station:
         if twin is not None:
             why = f"same bytes as n={twin}"
             self._end(replace(record, state=ItemState.DUPLICATE, reason=why))
-        elif self._settings.burst_s > 0 and not picture.backlog:
-            self._gather(record, prediction)
+        elif self._burst is not None and not picture.backlog:
+            self._gather(self._burst, record, prediction)
         else:
             decision = self._model.decide([prediction])
             self._parts.meter.observe("sorter_decide_seconds", self._clock() - began)
@@ -211,17 +211,17 @@ class Station:
         with self._parts.in_hand.holding(picture.sha256):
             return self._model.predict(picture.data)
 
-    def _gather(self, record: Record, prediction: Prediction) -> None:
-        if not self._burst.admits(record.picture):
-            self._settle_burst()
+    def _gather(self, burst: Burst, record: Record, prediction: Prediction) -> None:
+        if not burst.admits(record.picture):
+            self._settle_burst(burst)
         record = replace(record, n=self._parts.journal.add(record))
         # Its bytes are not needed any more, and a group may be large.
         record = replace(record, picture=replace(record.picture, data=b""))
-        self._burst.add(Shot(record, prediction))
+        burst.add(Shot(record, prediction))
 
-    def _settle_burst(self) -> None:
+    def _settle_burst(self, burst: Burst) -> None:
         """Decide the group as one item: its first picture moves, the others point at it."""
-        first, *others = shots = self._burst.take()
+        first, *others = shots = burst.take()
         decision = self._model.decide([shot.prediction for shot in shots])
         for shot in others:
             why = f"burst of n={first.record.n}"

@@ -60,7 +60,7 @@ class FeatureReader:
         self._workers = cores
         self._network = engine.core().compile_model(cut, "CPU", settings)
         self._local = threading.local()
-        # openvino's binding sets itself up on the first array it takes; see `vision.classifier`.
+        # openvino's binding sets itself up on the first array it takes; see `vision.model`.
         self.of_pixels(np.zeros((self.size_px, self.size_px, 3), np.uint8))
 
     def of_pixels(self, pixels: NDArray[np.uint8]) -> Array:

@@ -29,8 +29,8 @@ from sorter.teach.site import Lessons, Site
 from sorter.teach.tail import Tail, read_ir
 from sorter.vision import engine
 from sorter.vision.bundle import MODEL_FILES, Bundle, model_file, open_bundle, put_bundle
-from sorter.vision.classifier import Classifier
 from sorter.vision.metadata import change_metadata
+from sorter.vision.model import Classifier
 
 BASE = "base"
 """The folder of the released bundle inside a taught one."""

@@ -2,7 +2,7 @@
 
 The worker that decodes the last of a few pictures also asks the network about them: both steps
 release the GIL, so the workers keep every core busy, and no picture's pixels wait in a queue. The
-threads and the order are `in_order`'s. Must not list folders (`images.find`) or write rows
+threads and the order are `ordered_pool`'s. Must not list folders (`images.find`) or write rows
 (`report`).
 """
 
@@ -23,9 +23,9 @@ from sorter.errors import ImageError
 from sorter.host.cores import usable_cores
 from sorter.vision import images, thumbnail
 from sorter.vision.bundle import Bundle
-from sorter.vision.classifier import Classifier
 from sorter.vision.decide import decide
 from sorter.vision.engine import default_cache_dir
+from sorter.vision.model import Classifier
 from sorter.vision.ordered_pool import in_order
 
 WORKERS_A_CORE = 2

@@ -27,7 +27,7 @@ from sorter.host.processor import processor
 from sorter.vision import engine, images, yardstick
 from sorter.vision.batch import open_classifier, run, workers_for
 from sorter.vision.bundle import Bundle
-from sorter.vision.classifier import Classifier
+from sorter.vision.model import Classifier
 
 ALONE = 50
 """Pictures that are decoded and inferred alone in each round, at most."""

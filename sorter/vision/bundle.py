@@ -1,8 +1,8 @@
 """A released model on disk: find it, open it, check that its parts belong together.
 
-Owns the bundle folder's format; what a network says of itself is `description`'s. Class order,
+Owns the bundle folder's format; what a network says of itself is `metadata`'s. Class order,
 bins, temperature and thresholds come from there, never from a folder listing. Must not run the
-model (`classifier`).
+model (`model`).
 """
 
 from __future__ import annotations

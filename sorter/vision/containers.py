@@ -1,15 +1,22 @@
 """The parts that picture files are made of: segments, chunks, directories, boxes.
 
-Walks them and says where they lie; judges nothing (`integrity`) and decodes nothing. What does
-not hold together ends a walk early or gives an empty answer, never an error.
+Walks them and says where they lie, and which way up the picture is by what EXIF or XMP note there;
+judges nothing (`integrity`) and decodes nothing. What does not hold together ends a walk early or
+gives an empty answer, never an error: what a camera wrote about a picture may be wrong while the
+picture is whole.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Place = tuple[int, int]
 """Where something lies in a file: its first byte, and the one after its last."""
@@ -19,6 +26,14 @@ _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """TIFF's types of whole numbers: BYTE, SHORT, LONG, IFD and BigTIFF's two."""
 
 _MOST_NUMBERS = 1 << 20
+
+ORIENTATION_TAG = 0x0112
+
+MAX_TEXT_BYTES = 1 << 20
+"""A compressed text is read so far: EXIF and XMP are shorter, and a bomb is longer."""
+
+_XMP = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])\b")
+_RAW_PROFILE = re.compile(rb"Raw profile type (?:exif|APP1)$")
 
 
 def jpeg_segments(data: bytes, *, scans: bool = True) -> Iterator[tuple[int, int, int]]:
@@ -206,3 +221,68 @@ def _item_places(data: bytes, start: int, end: int) -> Iterator[tuple[int, Place
             first, length = base + number(offset_size), number(length_size)
             if method == 0:
                 yield item, (first, first + length if length else len(data))
+
+
+# Which way up a picture is.
+
+
+def jpeg_orientation(data: bytes) -> int:
+    """The orientation, 1 to 8, in a JPEG's APP1 segment; 1 where there is none."""
+    for marker, start, end in jpeg_segments(data, scans=False):
+        if marker == 0xE1 and data[start + 4 : start + 10] == b"Exif\0\0":
+            return tiff_orientation(data[start + 10 : end])
+    return 1
+
+
+def png_orientation(data: bytes) -> int:
+    """The orientation, 1 to 8, in a PNG: EXIF's, whole or as ImageMagick's text, or XMP's."""
+    xmp = 1
+    for kind, start, end in png_chunks(data):
+        body = data[start + 8 : end - 4]
+        if kind == b"eXIf":
+            return tiff_orientation(body)
+        if kind in (b"zTXt", b"tEXt", b"iTXt"):
+            keyword, _, rest = body.partition(b"\0")
+            if _RAW_PROFILE.match(keyword):
+                return _raw_profile(_text(kind, rest))
+            if keyword == b"XML:com.adobe.xmp":
+                found = _XMP.search(_text(kind, rest))
+                xmp = int(found[1]) if found else xmp
+    return xmp
+
+
+def tiff_orientation(block: bytes) -> int:
+    """The orientation, 1 to 8, in a TIFF or an EXIF block, whatever type of number holds it."""
+    values = tiff_directory(block).get(ORIENTATION_TAG, ())
+    return values[0] if len(values) == 1 and values[0] in range(1, 9) else 1
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The orientation, 1 to 8, in the EXIF block of a picture that Pillow opened."""
+    block = image.info.get("exif")
+    return tiff_orientation(block.removeprefix(b"Exif\0\0")) if isinstance(block, bytes) else 1
+
+
+def _raw_profile(text: bytes) -> int:
+    """EXIF as ImageMagick writes it: a name, a length, and hexadecimal digits in lines."""
+    try:
+        block = bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
+    except ValueError:
+        return 1
+    return tiff_orientation(block.removeprefix(b"Exif\0\0"))
+
+
+def _text(kind: bytes, rest: bytes) -> bytes:
+    """What stands after a text chunk's keyword, decompressed as far as MAX_TEXT_BYTES."""
+    compressed = kind == b"zTXt"
+    if kind == b"iTXt":
+        compressed = rest[:1] == b"\1"
+        rest = b"\0" + b"\0".join(rest[2:].split(b"\0", 2)[2:])
+    elif kind == b"tEXt":
+        return rest[:MAX_TEXT_BYTES]
+    if not compressed:
+        return rest[1 : MAX_TEXT_BYTES + 1]
+    try:
+        return zlib.decompressobj().decompress(rest[1:], MAX_TEXT_BYTES)
+    except zlib.error:
+        return b""

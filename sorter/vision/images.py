@@ -11,12 +11,14 @@ that start with a dot, and links to folders, are skipped by `find`.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import io
 import os
 import re
 import stat
 import struct
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import simplejpeg
+from kornia_rs import imgproc
 from numpy.typing import NDArray
 
 from sorter.errors import ImageError
@@ -31,22 +34,34 @@ from sorter.files import is_housekeeping, is_not_taken, is_picture_name
 from sorter.host.cores import usable_cores
 from sorter.text import first_line
 from sorter.vision import integrity
-from sorter.vision.containers import png_chunks
-from sorter.vision.exif import (
+from sorter.vision.containers import (
     ORIENTATION_TAG,
-    TURNS,
     jpeg_orientation,
     orientation_of,
+    png_chunks,
     png_orientation,
     tiff_orientation,
-    turn,
 )
-from sorter.vision.memory import DECODER_BYTES, DEEP_BYTES, PIXEL_BYTES, refuse_bomb, room
-from sorter.vision.memory import MAX_PIXELS as MAX_PIXELS
-from sorter.vision.resize import rows_to_square, to_square
 
 if TYPE_CHECKING:
     from PIL import Image
+
+MAX_PIXELS = 200_000_000
+
+MAX_BYTES = 600_000_000
+"""For one picture, and for all at once: beside the network it fits a box of one gigabyte."""
+
+SMALL_BYTES = 32_000_000
+"""Less than this needs no turn; workers are few."""
+
+PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+"""What Pillow keeps of a pixel, by mode; 4 of any other."""
+
+DECODER_BYTES = {"png": 1, "gif": 5, "bmp": 1, "tiff": 4, "webp": 13, "avif": 8, "heif": 6}
+"""What a decoder takes beside that for each pixel, by format."""
+
+DEEP_BYTES = 6
+"""What AVIF and HEIF take more where a sample has more than eight bits."""
 
 MAX_FILE_BYTES = 400_000_000
 """Of a file, which is read whole: with what decoding takes it must fit a small box."""
@@ -55,6 +70,9 @@ QUICK_PNG_PIXELS = 2_000_000
 QUICK_PNG_CORES = 4
 """kornia's PNG decoder takes a quarter of Pillow's time, with the interpreter's lock held. That
 pays for small pictures on few cores; elsewhere decoding side by side is worth more. Same pixels."""
+
+PIXELS_AT_ONCE = 1 << 20
+"""So many are averaged at once: what is converted for it stays small beside a large picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +144,8 @@ def read(path: Path) -> bytes:
 def decode(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> DecodedPicture:
     """The picture in `data`, upright, stretched to (size_px, size_px, 3).
 
-    One resize for every use (`resize`), sides not kept in proportion. Raises ImageError unless the
-    bytes are one whole picture of at most `max_pixels`.
+    One resize for every use (`to_square`), sides not kept in proportion. Raises ImageError unless
+    the bytes are one whole picture of at most `max_pixels`.
     """
     kind = integrity.sniff(data)
     if kind == "jpeg":
@@ -164,13 +182,13 @@ def _decode_jpeg(data: bytes, size_px: int, max_pixels: int) -> DecodedPicture:
     integrity.check_jpeg(data)
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-        refuse_bomb(width, height, max_pixels)
+        _refuse_bomb(width, height, max_pixels)
         scale = _scale(width, height, size_px)
         colours = "CMYK" if space in ("CMYK", "YCCK") else "RGB"
         least = (-(-height // scale), -(-width // scale)) if scale > 1 else (0, 0)
         pixel_bytes = 16 if colours == "CMYK" else 3
         need = pixel_bytes * width * height // scale**2 + integrity.jpeg_coefficient_bytes(data)
-        with room(need, max_pixels=max_pixels):
+        with _room(need, max_pixels=max_pixels):
             pixels = _jpeg_pixels(data, colours, least)
             if colours == "CMYK":
                 # Adobe's is stored inverted, so that multiplying ink by black gives light.
@@ -231,7 +249,7 @@ def _decode_png(data: bytes, size_px: int, max_pixels: int) -> DecodedPicture:
     quick = _quick_png(plain)
     if quick is not None:
         height, width = quick.shape[:2]
-        refuse_bomb(width, height, max_pixels)
+        _refuse_bomb(width, height, max_pixels)
         return _upright(to_square(quick, size_px), width, height, orientation)
     return _decode_other(plain, "png", size_px, max_pixels, orientation)
 
@@ -299,12 +317,12 @@ def _room_for(
     data: bytes, kind: str, width: int, height: int, max_pixels: int, mode: str = ""
 ) -> contextlib.AbstractContextManager[None]:
     """The decoder's turn for a picture of so many pixels. Raises ImageError for too many."""
-    refuse_bomb(width, height, max_pixels)
+    _refuse_bomb(width, height, max_pixels)
     pixel_bytes = PIXEL_BYTES.get(mode, 4) + DECODER_BYTES[kind]
     if kind in ("avif", "heif") and integrity.is_deep(data):
         pixel_bytes += DEEP_BYTES
     need = pixel_bytes * integrity.buffered_pixels(data, kind, width * height)
-    return room(len(data) + need, max_pixels=max_pixels)
+    return _room(len(data) + need, max_pixels=max_pixels)
 
 
 def _refuse_holes(data: bytes) -> None:
@@ -319,13 +337,47 @@ def _refuse_holes(data: bytes) -> None:
         raise ImageError("damaged WEBP: a hole of zeros")
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What makes a stored picture upright: swap rows and columns, then mirror either axis."""
+
+    swaps_sides: bool
+    flips_rows: bool
+    flips_columns: bool
+
+
+TURNS = {
+    1: Turn(False, False, False),
+    2: Turn(False, False, True),
+    3: Turn(False, True, True),
+    4: Turn(False, True, False),
+    5: Turn(True, False, False),
+    6: Turn(True, False, True),
+    7: Turn(True, True, True),
+    8: Turn(True, True, False),
+}
+"""EXIF orientation → turn. 6 is a camera held with its right side down."""
+
+
+def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """`pixels` (H, W, 3) made upright; a view where it can be."""
+    how = TURNS[orientation]
+    if how.swaps_sides:
+        pixels = pixels.transpose(1, 0, 2)
+    if how.flips_rows:
+        pixels = pixels[::-1]
+    if how.flips_columns:
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
 def _upright(
     square: NDArray[np.uint8], width: int, height: int, orientation: int
 ) -> DecodedPicture:
     """Turned after the resize: the square is small, and stretching does not mind the order."""
     if TURNS[orientation].swaps_sides:
         width, height = height, width
-    return DecodedPicture(np.ascontiguousarray(turn(square, orientation)), width, height)
+    return DecodedPicture(np.ascontiguousarray(_turned(square, orientation)), width, height)
 
 
 def _scale(width: int, height: int, size_px: int) -> int:
@@ -377,6 +429,122 @@ def _to_rgb(image: Image.Image, *, light: float = 1.0, opaque: bool = False) -> 
         paper = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(paper, layer).convert("RGB")
     return image.convert("RGB")
+
+
+# One resize for training, parity and the edge. Integers only, so that every processor gets the same
+# bits: whole blocks of pixels are averaged until less than twice the side is left, then four
+# neighbours are blended. Sides are not kept in proportion.
+
+
+def blocks(width: int, height: int, side_px: int) -> tuple[int, int]:
+    """Columns and rows of the blocks that are averaged first; 1 where a side is short enough."""
+    return max(1, width // side_px), max(1, height // side_px)
+
+
+def to_square(pixels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """`pixels` (H, W, 3) of any size as (side_px, side_px, 3)."""
+    height, width = pixels.shape[:2]
+    return rows_to_square(lambda top, bottom: pixels[top:bottom], width, height, side_px)
+
+
+def rows_to_square(
+    rows: Callable[[int, int], NDArray[np.uint8]], width: int, height: int, side_px: int
+) -> NDArray[np.uint8]:
+    """As `to_square`, of a picture of which `rows(top, bottom)` gives a part (rows, width, 3).
+
+    Blending is bilinear without a filter, which is right below a ratio of two: half-pixel centres,
+    weights of 14 bits, one rounding. A third to a half of what Pillow's filtered resize takes.
+    """
+    across, down = blocks(width, height, side_px)
+    if (across, down) == (1, 1):
+        small = rows(0, height)
+    else:
+        # Whole blocks only, from the middle: half a block at one end would shift all the others.
+        left, top = width % across // 2, height % down // 2
+        box = (left, left + width - width % across)
+        bottom = top + height - height % down
+        step = max(1, PIXELS_AT_ONCE // (width * down)) * down
+        parts = [
+            _averaged(rows(y, min(y + step, bottom))[:, slice(*box)], across, down)
+            for y in range(top, bottom, step)
+        ]
+        small = np.concatenate(parts)
+    for axis in (0, 1):
+        if small.shape[axis] == 1:  # blending takes two neighbours
+            small = np.repeat(small, 2, axis=axis)
+    return np.asarray(imgproc.resize(np.ascontiguousarray(small), (side_px, side_px), "bilinear"))
+
+
+def _averaged(pixels: NDArray[np.uint8], across: int, down: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(pixels).reduce((across, down)))
+
+
+# How much memory decoding may take. A small file can ask for gigabytes, and a box of one gigabyte
+# then loses the process, so the need is estimated by format and size before anything is decoded:
+# measured peaks (`tests.soak.bombs`), rounded up.
+
+
+class _Turns:
+    """Lets decoders in while the sum of what they need stays within MAX_BYTES."""
+
+    def __init__(self) -> None:
+        self._used = 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, need: int) -> Iterator[None]:
+        need = min(need, MAX_BYTES)  # what was allowed to need more gets all
+        with self._changed:
+            self._changed.wait_for(lambda: self._used + need <= MAX_BYTES)
+            self._used += need
+        try:
+            yield
+        finally:
+            _give_back()
+            with self._changed:
+                self._used -= need
+                self._changed.notify_all()
+
+
+_turns = _Turns()
+
+
+def _give_back() -> None:
+    """Free memory goes to the system, which the C library would keep for each thread (glibc)."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _refuse_bomb(width: int, height: int, max_pixels: int) -> None:
+    """Raise ImageError for a picture without pixels, or with more than `max_pixels`."""
+    if width < 1 or height < 1:
+        raise ImageError(f"{width}×{height} pixels is no picture")
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{width}×{height} pixels is more than {max_pixels:,}; raise --max-pixels to allow it"
+        )
+
+
+@contextlib.contextmanager
+def _room(need_bytes: int, *, max_pixels: int = MAX_PIXELS) -> Iterator[None]:
+    """Wait until `need_bytes` may be taken, for as long as the block lasts.
+
+    Raises ImageError for more than MAX_BYTES, or than as many times that as `max_pixels` is times
+    the usual one: allowing larger pictures allows their memory.
+    """
+    limit = MAX_BYTES * max(max_pixels, MAX_PIXELS) // MAX_PIXELS
+    if need_bytes > limit:
+        raise ImageError(
+            f"needs {need_bytes / 1e6:.0f} MB to decode, more than {limit / 1e6:.0f}; save it as a "
+            "smaller or a baseline JPEG picture, or raise --max-pixels where there is the memory"
+        )
+    if need_bytes < SMALL_BYTES:
+        yield
+    else:
+        with _turns.taken(need_bytes):
+            yield
 
 
 def _register_heif() -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from sorter.vision import images
 from sorter.vision.bundle import default_bundle, open_bundle
-from sorter.vision.classifier import Classifier
+from sorter.vision.model import Classifier
 
 SIZE_PX = (4000, 3000)
 NEEDED = 0.995

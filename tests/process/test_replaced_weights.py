@@ -12,8 +12,7 @@ import pytest
 
 from sorter.errors import BundleError
 from sorter.vision.bundle import MODEL_FILES, default_bundle, open_bundle
-from sorter.vision.classifier import Classifier
-from sorter.vision.model import open_model
+from sorter.vision.model import Classifier, open_model
 from tests.support.tiny import colour_of, taxonomy3, write_bundle
 
 IN_USE = """
@@ -21,7 +20,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from sorter.vision.bundle import open_bundle
-from sorter.vision.classifier import Classifier
+from sorter.vision.model import Classifier
 folder = Path(sys.argv[1])
 classifier = Classifier(open_bundle(folder), precision=sys.argv[2])
 pixels = np.full((1, classifier.size_px, classifier.size_px, 3), 90, np.uint8)

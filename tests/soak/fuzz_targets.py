@@ -28,7 +28,7 @@ from sorter.station.journal.opening import open_journal
 from sorter.taxonomy import read_taxonomy
 from sorter.vision import images
 from sorter.vision.bundle import open_bundle
-from sorter.vision.classifier import Classifier
+from sorter.vision.model import Classifier
 from tests.soak.mutate import mutate, mutate_png
 from tests.support.mishaps import toml_of
 from tests.support.tiny import taxonomy3, write_bundle

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sorter.vision.exif import TURNS
+from sorter.vision.images import TURNS
 from tests.support.corpus import good_jpeg, write_bad
 from tests.support.tiny import colour_of, taxonomy3
 

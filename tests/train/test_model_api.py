@@ -15,7 +15,7 @@ import pytest
 
 from sorter.vision import images
 from sorter.vision.bundle import default_bundle, model_file, open_bundle
-from sorter.vision.classifier import Classifier
+from sorter.vision.model import Classifier
 
 ROOT = Path(__file__).parents[2]
 

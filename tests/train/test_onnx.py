@@ -17,7 +17,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the training extra is n
 from sorter.taxonomy import read_taxonomy  # noqa: E402
 from sorter.vision import images  # noqa: E402
 from sorter.vision.bundle import default_bundle, open_bundle  # noqa: E402
-from sorter.vision.classifier import Classifier  # noqa: E402
+from sorter.vision.model import Classifier  # noqa: E402
 from tests.support.train_pictures import write_taxonomy  # noqa: E402
 from train.config import make_config  # noqa: E402
 from train.judge.calibrate import Calibration  # noqa: E402

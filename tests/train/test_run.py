@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 from sorter.errors import ExportError, UsageError  # noqa: E402
 from sorter.vision import images  # noqa: E402
 from sorter.vision.bundle import open_bundle  # noqa: E402
-from sorter.vision.classifier import Classifier  # noqa: E402
+from sorter.vision.model import Classifier  # noqa: E402
 from tests.support.train_pictures import draw, write_folder, write_strange, write_taxonomy  # noqa: E402
 from tests.support.train_runs import train  # noqa: E402
 from train.release.again import export_again  # noqa: E402

@@ -12,7 +12,7 @@ from sorter.domain import Outcome, Status
 from sorter.errors import ImageError
 from sorter.vision import batch, images
 from sorter.vision.bundle import Bundle, default_bundle, open_bundle
-from sorter.vision.classifier import Classifier
+from sorter.vision.model import Classifier
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,8 @@ import pytest
 from sorter.domain import Policy, Reason
 from sorter.errors import BundleError
 from sorter.vision.bundle import default_bundle, open_bundle
-from sorter.vision.classifier import Classifier
 from sorter.vision.metadata import write_metadata
-from sorter.vision.model import open_model
+from sorter.vision.model import Classifier, open_model
 from tests.support.tiny import (
     build_model,
     colour_of,

@@ -31,7 +31,7 @@ def test_no_converter_and_no_telemetry_on_the_way_to_a_network() -> None:
 SWAPS = """
 import gc, os, signal, sys
 from pathlib import Path
-from sorter.vision.classifier import Classifier
+from sorter.vision.model import Classifier
 from sorter.vision.bundle import open_bundle
 heard = []
 signal.signal(signal.SIGTERM, lambda *_: heard.append(1))

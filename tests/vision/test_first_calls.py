@@ -15,7 +15,7 @@ import os, sys, threading
 from pathlib import Path
 import numpy as np
 from sorter.vision.bundle import open_bundle
-from sorter.vision.classifier import Classifier
+from sorter.vision.model import Classifier
 classifier = Classifier(open_bundle(Path(sys.argv[1])), threads=8, streams=8)
 gate = threading.Barrier(8)
 pixels = np.zeros((1, classifier.size_px, classifier.size_px, 3), np.uint8)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sorter.vision.resize import blocks, to_square
+from sorter.vision.images import blocks, to_square
 
 SIDE = 56
 

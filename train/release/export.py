@@ -23,7 +23,7 @@ from sorter.domain import Taxonomy
 from sorter.errors import ExportError, FolderError
 from sorter.taxonomy import taxonomy_to_dict
 from sorter.vision.bundle import MODEL_FILES, open_bundle, put_bundle, refuse_foreign
-from sorter.vision.classifier import Classifier
+from sorter.vision.model import Classifier
 from train import checkpoint
 from train.config import Config, to_dict
 from train.data.corpus import Corpus, Pixels
