@@ -275,7 +275,8 @@ def watch(
         act_on_backlog=backlog is BacklogMode.ACTUATE,
     )
     settings.check(classifier.taxonomy)
-    meter = Metrics()
+    # Nameless stations are told apart by their files, or node_exporter would drop them all.
+    meter = Metrics(station=station or (metrics.stem if metrics is not None else ""))
     sinks: list[Sink] = []
     if unsure_folder is not None:
         count = keep_unsure_count if ring_size_before is None else ring_size_before

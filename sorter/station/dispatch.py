@@ -82,10 +82,10 @@ class Dispatcher:
         for row in rows:
             if row.state is not ItemState.SENT:
                 why = "interrupted before it was sent"
-                self._journal.finish(row.n, ItemState.EXPIRED, why)
+                self._finish(row.n, ItemState.EXPIRED, why)
             elif self._actuator is None:
                 why = "interrupted; no device to ask"
-                self._journal.finish(row.n, ItemState.UNCERTAIN, why)
+                self._finish(row.n, ItemState.UNCERTAIN, why)
             else:
                 self._open.append(row)
         return len(rows)
@@ -101,7 +101,7 @@ class Dispatcher:
                 state, why = ItemState.EXPIRED, "interrupted; the device never started it"
             else:
                 state, why = _ENDS[movement.delivery], f"interrupted; {movement.detail}"
-            self._journal.finish(row.n, state, why, moved=state is not ItemState.EXPIRED)
+            self._finish(row.n, state, why, moved=state is not ItemState.EXPIRED)
             self._open.pop(0)
             log.warning("n=%d, sent before the last stop: %s (%s)", row.n, state.value, why)
 
@@ -144,6 +144,11 @@ class Dispatcher:
                 break
             self._pause(min(LINK_POLL_S, max(0.0, deadline - self._clock()) + 0.001))
         return self._journal.end(replace(record, state=ItemState.EXPIRED, reason=why))
+
+    def _finish(self, n: int, state: ItemState, why: str, *, moved: bool = True) -> None:
+        """The end of an item of an earlier run, which no sink is told of."""
+        self._journal.finish(n, state, why, moved=moved)
+        self._meter.count("sorter_items_total", state=state.value)
 
     def _mark_sent(self, record: Record, boot: str) -> Record:
         began = self._clock()

@@ -13,7 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from sorter.audit import AUDITED
-from sorter.domain import Decision, ItemState, LinkStatus, Picture, Prediction, Record
+from sorter.domain import (
+    Decision,
+    ItemState,
+    LinkStatus,
+    Picture,
+    Prediction,
+    Record,
+    Status,
+)
 from sorter.errors import ImageError, JournalError
 from sorter.host.clock import uptime_s
 from sorter.host.wakeup import Wakeup
@@ -71,6 +79,11 @@ class Station:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         settings.check(parts.model.taxonomy)
+        # Shown as 0 before the first, so that a rate over them has a beginning.
+        for bin_ in parts.model.taxonomy.bins:
+            parts.meter.count("sorter_moved_total", 0, bin=bin_.key)
+        for label in parts.model.taxonomy.categories:
+            parts.meter.count("sorter_classes_total", 0, **{"class": label.name})
         self._parts = parts
         self._settings = settings
         self._clock, self._wall, self._sleep = clock, wall, sleep
@@ -238,9 +251,7 @@ class Station:
         )
         if self._settings.audits(record.picture.sha256, decision):
             record = replace(record, reason=AUDITED)
-        self._parts.meter.count(
-            "sorter_decisions_total", bin=decision.bin.key, status=decision.status.value
-        )
+        self._count(decision)
         if record.n:
             self._parts.journal.decide(record)
         backlog = record.picture.backlog
@@ -254,6 +265,12 @@ class Station:
             deadline = arrived + self._settings.max_age_s
             self._tell(self._dispatcher.carry_out(record, deadline=deadline))
 
+    def _count(self, decision: Decision) -> None:
+        meter = self._parts.meter
+        meter.count("sorter_decisions_total", reason=decision.reason.value or decision.status.value)
+        if decision.status is Status.SORTED:
+            meter.count("sorter_classes_total", **{"class": decision.label.name})
+
     def _end(self, record: Record) -> None:
         """The end of an item for which nothing moves."""
         self._tell(self._parts.journal.end(record))
@@ -266,6 +283,8 @@ class Station:
         elif record.state is ItemState.DONE:
             self._jam = ""
         meter.count("sorter_items_total", state=record.state.value)
+        if record.state is ItemState.DONE and record.bin and self._parts.actuator is not None:
+            meter.count("sorter_moved_total", bin=record.bin.key)
         meter.gauge("sorter_last_item_time_seconds", picture.arrived_at)
         record = replace(record, age_s=self._clock() - picture.arrived)
         for sink in self._parts.sinks:

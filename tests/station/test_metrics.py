@@ -38,7 +38,7 @@ def test_numbers_come_back() -> None:
     metrics = Metrics(strict=True)
     metrics.count("sorter_items_total", state=ItemState.DONE)
     metrics.count("sorter_items_total", 2, state=ItemState.DONE)
-    metrics.count("sorter_decisions_total", bin="kitchen", status="sorted")
+    metrics.count("sorter_moved_total", bin="kitchen")
     metrics.count("sorter_restarts_total", 4)
     metrics.gauge("sorter_link_ready", True)
     metrics.gauge("sorter_link_ready", False)
@@ -46,7 +46,7 @@ def test_numbers_come_back() -> None:
     samples = _parse(metrics.text())
     assert samples["sorter_items_total", (("state", "DONE"),)] == 3
     assert samples["sorter_items_total", (("state", "FAILED"),)] == 0
-    assert samples["sorter_decisions_total", (("bin", "kitchen"), ("status", "sorted"))] == 1
+    assert samples["sorter_moved_total", (("bin", "kitchen"),)] == 1
     assert samples["sorter_restarts_total", ()] == 4
     assert samples["sorter_link_ready", ()] == 0
     assert samples["sorter_start_time_seconds", ()] == 1_700_000_000.25
@@ -99,6 +99,16 @@ def test_buckets_are_cumulative_and_an_edge_belongs_below() -> None:
     assert samples["sorter_decide_seconds_sum", ()] == pytest.approx(99.306)
 
 
+def test_every_sample_says_whose_it_is() -> None:
+    metrics = Metrics(strict=True, station="left")
+    metrics.observe("sorter_move_seconds", 0.3)
+    metrics.gauge("sorter_trouble", 1, kind="jam")
+    samples = _parse(metrics.text())
+    assert {dict(labels)["station"] for _, labels in samples} == {"left"}
+    assert samples["sorter_trouble", (("station", "left"), ("kind", "jam"))] == 1
+    assert ("sorter_move_seconds_bucket", (("station", "left"), ("le", "0.5"))) in samples
+
+
 def test_info_forgets_the_old_weights() -> None:
     metrics = Metrics(strict=True)
     metrics.info("sorter_model_info", digest="aa")
@@ -110,9 +120,11 @@ def test_info_forgets_the_old_weights() -> None:
 
 def test_label_values_are_escaped() -> None:
     metrics = Metrics(strict=True)
-    metrics.count("sorter_decisions_total", bin='a"b\\c\nd', status="\udcff")
+    metrics.count("sorter_moved_total", bin='a"b\\c\nd')
+    metrics.count("sorter_classes_total", **{"class": "\udcff"})
     samples = _parse(metrics.text())
-    assert ("sorter_decisions_total", (("bin", r"a\"b\\c\nd"), ("status", r"\\udcff"))) in samples
+    assert ("sorter_moved_total", (("bin", r"a\"b\\c\nd"),)) in samples
+    assert ("sorter_classes_total", (("class", r"\\udcff"),)) in samples
     assert metrics.text().encode("utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from dataclasses import replace
@@ -86,9 +87,16 @@ def test_every_plain_metric_has_a_value_once_a_station_ran(tmp_path: Path) -> No
     unset = [
         name
         for name, declared in DECLARED.items()
-        if declared.kind == "gauge" and f"\n{name} " not in text
+        if declared.kind == "gauge" and not re.search(rf"\n{name}[ {{]", text)
     ]
-    assert unset == ["sorter_last_item_time_seconds"]  # No item yet.
+    # No item yet, and no broker to tell it.
+    assert unset == [
+        "sorter_last_item_time_seconds",
+        "sorter_mqtt_connected",
+        "sorter_mqtt_waiting_items",
+    ]
+    assert run.value('sorter_trouble{kind="device"}') == 1
+    assert run.value('sorter_trouble{kind="jam"}') == 0
 
 
 def test_the_live_file_says_what_is_wrong_and_goes_with_the_station(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sorter.domain import Delivery, ItemState
+from sorter.domain import Delivery, ItemState, Reason, Status
 from sorter.files import write_whole
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,17 @@ DECLARED: Mapping[str, Declared] = {
         ("state",),
         tuple(s.value for s in ItemState if s.is_terminal),
     ),
+    "sorter_moved_total": Declared(
+        "counter", "Items that the device moved, by the bin that they really went to.", ("bin",)
+    ),
     "sorter_decisions_total": Declared(
-        "counter", "Decisions, by bin and by status (sorted, unsure).", ("bin", "status")
+        "counter",
+        "Decisions: sorted, or why unsure; where the item went is sorter_moved_total.",
+        ("reason",),
+        (Status.SORTED.value, *(r.value for r in Reason if r is not Reason.NONE)),
+    ),
+    "sorter_classes_total": Declared(
+        "counter", "Items that were sorted without a doubt, by class.", ("class",)
     ),
     "sorter_movements_total": Declared(
         "counter",
@@ -73,12 +82,16 @@ DECLARED: Mapping[str, Declared] = {
     "sorter_rescans_total": Declared("counter", "Full listings of the watched folder."),
     "sorter_link_connects_total": Declared("counter", "Hand-shakes completed with the device."),
     "sorter_restarts_total": Declared("counter", "Starts of the station after its first."),
+    "sorter_trouble": Declared("gauge", "1 while this trouble is there, otherwise 0.", ("kind",)),
     "sorter_link_ready": Declared("gauge", "1 where the device may move, otherwise 0."),
     "sorter_folder_ready": Declared("gauge", "1 where the watched folder is there, otherwise 0."),
     "sorter_queue_items": Declared("gauge", "Items that arrived and have no decision yet."),
     "sorter_journal_bytes": Declared("gauge", "Size of the journal's file."),
     "sorter_journal_free_bytes": Declared("gauge", "Free space on the journal's file system."),
     "sorter_start_time_seconds": Declared("gauge", "When this process started, Unix time."),
+    "sorter_seen_time_seconds": Declared(
+        "gauge", "When these numbers were written, Unix time: of a dead station they grow old."
+    ),
     "sorter_last_item_time_seconds": Declared("gauge", "When the last item arrived, Unix time."),
     "sorter_mqtt_connected": Declared("gauge", "1 where the MQTT broker listens, otherwise 0."),
     "sorter_mqtt_waiting_items": Declared(
@@ -102,12 +115,15 @@ class _Histogram:
 class Metrics:
     """The station's numbers. Thread-safe.
 
-    A name or label that is not in `DECLARED` raises ValueError where `strict`; otherwise it is
-    logged once and dropped, because a misspelt counter must not stop a station.
+    `station` becomes a label of every sample, so that files of several stations lie side by side in
+    one folder. A name or label not in `DECLARED` raises ValueError where `strict`; otherwise
+    it is logged once and dropped, because a misspelt counter must not stop a station.
     """
 
-    def __init__(self, *, strict: bool = False) -> None:
+    def __init__(self, *, strict: bool = False, station: str = "") -> None:
         self._strict = strict
+        self._of = ("station",) if station else ()
+        self._station = (station,) if station else ()
         self._lock = threading.Lock()
         self._complained: set[str] = set()
         self._values: dict[str, dict[Labels, float]] = {name: {} for name in DECLARED}
@@ -120,7 +136,7 @@ class Metrics:
             elif declared.kind == "histogram" and not declared.labels:
                 self._histograms[name][()] = _empty_histogram()
 
-    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+    def count(self, name: str, amount: float = 1, /, **labels: str) -> None:
         """Add `amount` (≥ 0) to a counter."""
         if not self._allowed(name, "counter", labels):
             return
@@ -179,7 +195,7 @@ class Metrics:
     def _samples(self, name: str, declared: Declared) -> list[str]:
         if declared.kind != "histogram":
             return [
-                f"{name}{_braces(declared.labels, key)} {_number(value)}"
+                f"{name}{self._braces(declared.labels, key)} {_number(value)}"
                 for key, value in self._values[name].items()
             ]
         lines = []
@@ -187,12 +203,15 @@ class Metrics:
             total = 0
             for edge, n in zip((*BUCKETS_S, math.inf), histogram.counts, strict=True):
                 total += n
-                braces = _braces((*declared.labels, "le"), (*key, _number(edge)))
+                braces = self._braces((*declared.labels, "le"), (*key, _number(edge)))
                 lines.append(f"{name}_bucket{braces} {total}")
-            braces = _braces(declared.labels, key)
+            braces = self._braces(declared.labels, key)
             lines.append(f"{name}_sum{braces} {_number(histogram.sum_s)}")
             lines.append(f"{name}_count{braces} {total}")
         return lines
+
+    def _braces(self, names: tuple[str, ...], values: Labels) -> str:
+        return _braces((*self._of, *names), (*self._station, *values))
 
     def _allowed(self, name: str, kind: str, labels: Mapping[str, str]) -> bool:
         declared = DECLARED.get(name)

@@ -18,7 +18,7 @@ from sorter.errors import FolderError, SorterError
 from sorter.files import write_whole
 from sorter.station.health.alarms import Alarms
 from sorter.station.health.metrics import Metrics
-from sorter.station.health.status import LIVE, StationStatus
+from sorter.station.health.status import LIVE, StationStatus, Trouble
 from sorter.station.health.systemd import Notifier, Watchdog
 
 log = logging.getLogger(__name__)
@@ -135,6 +135,9 @@ class Reporter:
     def _gauges(self, seen: StationStatus) -> None:
         self._meter.gauge("sorter_link_ready", float(seen.link_ready))
         self._meter.gauge("sorter_folder_ready", float(not seen.folder_problem))
+        troubles = seen.troubles()
+        for kind in Trouble:
+            self._meter.gauge("sorter_trouble", float(kind in troubles), kind=kind.value)
         self._meter.gauge("sorter_queue_items", float(seen.pending))
         self._meter.info("sorter_model_info", digest=seen.model)
         if self._live is not None:
@@ -157,6 +160,7 @@ class Reporter:
     def _write_metrics(self) -> None:
         if self._metrics is None:
             return
+        self._meter.gauge("sorter_seen_time_seconds", self._wall())
         try:
             self._meter.write(self._metrics)
         except SorterError as error:
