@@ -22,6 +22,7 @@ PAGES = (
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "systemd/README.md",
+    "systemd/PLANT.md",
     "train/README.md",
     "weights/mobilenet_v2/README.md",
     "sorter/actuator/README.md",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
-from tests.soak import arrivals, damage, disk, load, old, one_name, respond, swap, writers
+from tests.soak import alarms, arrivals, damage, disk, load, old, one_name, respond, swap, writers
 
 SEED = 20261125
 pytestmark = pytest.mark.soak
@@ -89,3 +90,9 @@ def test_from_a_closed_picture_to_its_command() -> None:
     assert broken == []
     # The figure itself needs a quiet machine and the command; here only that nothing waits idly.
     assert all(figures[size]["ratio"][0] < 5 for size in respond.SIZES)
+
+
+def test_every_kind_of_trouble_is_told_once_and_cleared_once(tmp_path: Path) -> None:
+    found = alarms.soak(tmp_path, len(alarms.INDUCED))
+    assert found["as_expected"], found
+    assert found["kinds"] == {kind.value: 1 for kind in alarms.INDUCED}

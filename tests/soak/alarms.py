@@ -1,8 +1,9 @@
 """Induced troubles at a station at work: each told once, each cleared once, nothing held up.
 
-Half of them are a journal's casualty that lies there and goes, beside which items still move; half
-a folder's or a device's own. One command in five hangs until it is killed. The time from a
-picture's arrival to its record is compared with that of the same station in peace.
+In turn: a jam, a device that is lost, a journal that takes no record, a folder that is gone, a
+silent camera, a damaged journal that was set aside. One command in five hangs until it is killed.
+Beside it works a station without commands, under the same pictures: the times from a picture's
+closing to its record are compared with those of the same moments there.
 
     python -m tests.soak.alarms --troubles 200
 """
@@ -10,60 +11,164 @@ picture's arrival to its record is compared with that of the same station in pea
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import shutil
+import sqlite3
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sorter.domain import LinkStatus
+from sorter.domain import Delivery, LinkStatus, Movement, Record
 from sorter.station.health.alarms import Orders
+from sorter.station.health.status import Trouble
 from sorter.station.settings import Settings
 from tests.soak.in_process import Running, running, wait
 from tests.support.counting_gate import CountingGate
 from tests.support.tiny import paint
 
 PICTURES = 4
-"""Between the beginning of a trouble and its end, one after the other."""
+"""In peace before each trouble, and beside each that lets items move, one after the other."""
+
+PATIENCE_S = 60.0
+
+SILENT_S = 4.0
+"""Longer than any other trouble keeps pictures away."""
+
+BUSY_MS = 100
+"""How long a station waits for a locked journal before it counts as one that does not answer."""
 
 
-class LosableGate(CountingGate):
-    """One whose cable can be pulled."""
+class TroubledGate(CountingGate):
+    """One whose cable can be pulled, and that can get stuck."""
 
-    lost = False
+    lost = stuck = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run: Running | None = None
+        self._is_impatient = False
 
     def status(self) -> LinkStatus:
         """Ready, unless it is lost."""
+        if not self._is_impatient and self.run is not None and self.run.stations:
+            # Here we are in the station's own thread, which alone may use its connection.
+            db = self.run.stations[0]._parts.journal._db
+            db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+            self._is_impatient = True
         there = super().status()
         return LinkStatus(False, "closed", "no such port") if self.lost else there
 
+    def move(self, n: int, bin_number: int, *, boot: str, deadline: float) -> Movement:
+        """Remembered, done or not."""
+        moved = super().move(n, bin_number, boot=boot, deadline=deadline)
+        return Movement(Delivery.FAILED, "stuck", boot) if self.stuck else moved
 
-def deliver(run: Running, number: int) -> float:
-    """One picture that nobody has seen; seconds until its record."""
-    before = len(run.records)
+
+class At:
+    """A station at work, and when each picture's record came."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.recorded: dict[str, float] = {}
+        (home / "camera").mkdir(parents=True)
+        (home / "state").mkdir()
+
+    def __call__(self, record: Record) -> None:
+        """See Sink."""
+        self.recorded[record.picture.path.name] = time.monotonic()
+
+    @contextlib.contextmanager
+    def work(self, alarms: Orders | None) -> Iterator[Running]:
+        """From READY to the stop."""
+        gate = TroubledGate()
+        silent_s = SILENT_S if alarms is not None else 0.0
+        settings = Settings(unsure="red", settle_s=0.05, max_age_s=30.0, expect_every_s=silent_s)
+        with running(self.home, settings, sinks=[self], alarms=alarms, gate=gate) as run:
+            gate.run = run
+            yield run
+
+
+def put(number: int, *stations: At) -> float:
+    """One picture that nobody has seen, at each of them; when it was closed."""
     colour = (number % 256, number // 256 % 256, 255)
-    part = paint(run.camera / f".{number}.png", colour)
+    for station in stations:
+        paint(station.home / "camera" / f".{number}.png", colour)
     begun = time.monotonic()
-    part.rename(run.camera / f"{number}.png")
-    if not wait(lambda: len(run.records) > before, 30):
-        raise AssertionError(f"no record of picture {number}")
-    return time.monotonic() - begun
+    for station in stations:
+        part = station.home / "camera" / f".{number}.png"
+        part.rename(part.with_name(f"{number}.png"))
+    return begun
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The nearest rank."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+    """The nearest rank; 0 of nothing."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else 0.0
+
+
+class Troubles:
+    """Begins and ends each kind at a station; `more` delivers one picture that may wait."""
+
+    def __init__(self, at: At, run: Running, more: Callable[[], None]) -> None:
+        self._camera, self._state = at.home / "camera", at.home / "state"
+        self._run, self._more = run, more
+        assert isinstance(run.gate, TroubledGate)
+        self._gate = run.gate
+        (self._casualty,) = self._state.glob("*.damaged-*")
+        self._away = self._casualty.with_name("away")
+        self._casualty.rename(self._away)
+        self._lock: sqlite3.Connection | None = None
+
+    def begin(self, kind: Trouble) -> None:
+        """Go wrong."""
+        if kind is Trouble.JAM:
+            self._gate.stuck = True
+            self._more()
+        elif kind is Trouble.DEVICE:
+            self._gate.lost = True
+        elif kind is Trouble.DISK:
+            self._lock = sqlite3.connect(self._state / "journal.sqlite", isolation_level=None)
+            self._lock.execute("BEGIN IMMEDIATE")
+            self._more()
+        elif kind is Trouble.FOLDER:
+            self._camera.rename(self._camera.with_name("gone"))
+        elif kind is Trouble.JOURNAL:
+            self._away.rename(self._casualty)
+        # A camera is silent by itself, in time.
+
+    def end(self, kind: Trouble) -> None:
+        """All well again."""
+        if kind is Trouble.DEVICE:
+            self._gate.lost = False
+        elif kind is Trouble.DISK:
+            assert self._lock is not None
+            self._lock.close()
+        elif kind is Trouble.FOLDER:
+            self._camera.with_name("gone").rename(self._camera)
+        elif kind is Trouble.JOURNAL:
+            self._casualty.rename(self._away)
+        else:
+            self._gate.stuck = False
+            self._more()  # The next item moves, or comes at last.
+
+
+INDUCED = (
+    *(Trouble.JOURNAL, Trouble.JAM, Trouble.DEVICE, Trouble.DISK, Trouble.FOLDER),
+    Trouble.CAMERA,
+)
+"""In turn; the first is there at the start."""
 
 
 def soak(home: Path, troubles: int) -> dict[str, object]:
     """Run it; what was told, and how quick the station was meanwhile."""
     told = home / "told"
-    (home / "camera").mkdir()
-    (home / "state").mkdir()
-    # A damaged journal, which is set aside at start: its file is one of the troubles.
-    (home / "state" / "journal.sqlite").write_bytes(b"no journal")
     told.touch()
+    alarmed, quiet = At(home / "alarmed"), At(home / "quiet")
+    # A damaged journal, which is set aside at start: its file is one of the troubles.
+    (alarmed.home / "state" / "journal.sqlite").write_bytes(b"no journal")
     command = (
         f"cat >> {told}; echo >> {told}.runs; "
         f"[ $(($(wc -l < {told}.runs) % 5)) -ne 0 ] || sleep 987"
@@ -71,67 +176,81 @@ def soak(home: Path, troubles: int) -> dict[str, object]:
     orders = Orders(command, command, after_s=0.0, every_s=0.0, limit_s=1.0)
     peace: list[float] = []
     trouble: list[float] = []
+    beside: list[float] = []
     expected: Counter[tuple[str, str]] = Counter()
-    with running(
-        home,
-        Settings(unsure="red", settle_s=0.05, max_age_s=5.0),
-        alarms=orders,
-        gate=LosableGate(),
-    ) as run:
-        (casualty,) = (home / "state").glob("*.damaged-*")
-        away = casualty.with_name("away")
-        gate = run.gate
-        assert isinstance(gate, LosableGate)
+    with alarmed.work(orders) as run, quiet.work(None):
         number = 0
 
-        def there(kind: str) -> bool:
+        def there(kind: Trouble) -> bool:
             status = run.stations[0].seen
-            return status is not None and kind in [k.value for k in status.troubles()]
+            return status is not None and kind in status.troubles()
 
-        wait(lambda: there("journal"), 10)
+        def come(what: Callable[[], bool], name: str) -> None:
+            if not wait(what, PATIENCE_S):
+                raise AssertionError(f"{name} did not come")
+
+        def more() -> None:
+            nonlocal number
+            number += 1
+            put(number, alarmed)
+
+        def deliver(times: list[float]) -> None:
+            nonlocal number
+            number += 1
+            name, begun = f"{number}.png", put(number, alarmed, quiet)
+            for one, its in ((alarmed, times), (quiet, beside)):
+                come(lambda one=one: name in one.recorded, f"{name} at {one.home}")  # type: ignore[misc]
+                its.append(one.recorded[name] - begun)
+
+        come(lambda: there(Trouble.JOURNAL), "the first casualty")
         expected["problem", "journal"] += 1
-        casualty.rename(away)
-        wait(lambda: not there("journal"), 10)
+        induce = Troubles(alarmed, run, more)
+        come(lambda: not there(Trouble.JOURNAL), "its end")
         expected["clear", "journal"] += 1
         for index in range(1, troubles):
-            kind = "journal" if index % 2 else "device"
-            for times, is_trouble in ((peace, False), (trouble, True)):
-                if is_trouble:
-                    away.rename(casualty) if kind == "journal" else setattr(gate, "lost", True)
-                    wait(lambda kind=kind: there(kind), 10)  # type: ignore[misc]
-                    expected["problem", kind] += 1
-                if is_trouble and kind == "device":
-                    continue  # Its items wait for it, as they should.
+            kind = INDUCED[index % len(INDUCED)]
+            for _ in range(PICTURES):
+                deliver(peace)
+            induce.begin(kind)
+            come(lambda kind=kind: there(kind), kind.value)  # type: ignore[misc]
+            expected["problem", kind.value] += 1
+            if kind is Trouble.JOURNAL:  # The others' items wait for the end, as they should.
                 for _ in range(PICTURES):
-                    number += 1
-                    times.append(deliver(run, number))
-            casualty.rename(away) if kind == "journal" else setattr(gate, "lost", False)
-            wait(lambda kind=kind: not there(kind), 10)  # type: ignore[misc]
-            expected["clear", kind] += 1
+                    deliver(trouble)
+            induce.end(kind)
+            come(lambda kind=kind: not there(kind), f"the end of {kind.value}")  # type: ignore[misc]
+            expected["clear", kind.value] += 1
+            come(lambda: len(alarmed.recorded) == number, "a record of each picture")
 
         def heard() -> Counter[tuple[str, str]]:
             lines = [json.loads(line) for line in told.read_text().splitlines()]
             return Counter((line["event"], line["kind"]) for line in lines)
 
-        wait(lambda: heard() == expected, 30.0 + troubles)
+        wait(lambda: heard() == expected, PATIENCE_S + troubles)
         found = heard()
+    own = peace + trouble
     return {
         "troubles": troubles,
         "told": sum(n for (event, _), n in found.items() if event == "problem"),
         "cleared": sum(n for (event, _), n in found.items() if event == "clear"),
         "as_expected": found == expected,
-        "pictures": [len(peace), len(trouble)],
-        "p50_s": [round(percentile(v, 0.5), 4) for v in (peace, trouble)],
-        "p99_s": [round(percentile(v, 0.99), 4) for v in (peace, trouble)],
+        "kinds": {k: found["problem", k] for k in sorted({kind for _, kind in found})},
+        "unexpected": {f"{e} {k}": n for (e, k), n in (found - expected).items()},
+        "pictures": [len(own), len(beside)],
+        "p50_s": [round(percentile(v, 0.5), 4) for v in (own, beside)],
+        "p99_s": [round(percentile(v, 0.99), 4) for v in (own, beside)],
     }
 
 
 def main() -> int:
     """Parse, run, print; 1 unless each trouble was told once and cleared once."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--troubles", type=int, default=6)
-    with tempfile.TemporaryDirectory() as home:
-        found = soak(Path(home), parser.parse_args().troubles)
+    parser.add_argument("--troubles", type=int, default=len(INDUCED))
+    home = Path(tempfile.mkdtemp())
+    try:
+        found = soak(home, parser.parse_args().troubles)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
     sys.stdout.write(json.dumps(found) + "\n")
     return 0 if found["as_expected"] else 1
 
