@@ -15,6 +15,9 @@ CONFIDENCE = 0.95
 AUDITED = "audited"
 """The reason in the journal of a *sorted* item that a person is shown again."""
 
+WAITING, RIGHT, WRONG = "waiting", "right", "wrong"
+"""What the journal holds of such an item: nobody judged it yet; its bin was right; it was not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Audit:
@@ -28,13 +31,18 @@ class Audit:
         """The site's wrong-bin rate is at most this, with `CONFIDENCE`."""
         return upper_bound(self.wrong, self.judged)
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> str:
+        """What was found, and what it proves."""
         if not self.judged:
-            return "this site: nothing audited yet"
+            return "nothing audited yet"
         return (
-            f"this site: {self.wrong} wrong of {self.judged} audited, "
+            f"{self.wrong} wrong of {self.judged} audited, "
             f"at most {self.bound:.1%} ({CONFIDENCE:.0%})"
         )
+
+    def __str__(self) -> str:
+        return f"this site: {self.words}"
 
 
 def is_audited(sha256: str, one_in: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -18,7 +19,9 @@ from sorter.files import refuse_overlap
 from sorter.text import Lang
 
 if TYPE_CHECKING:
+    from sorter.review.looks import Read
     from sorter.review.server import ReviewServer
+    from sorter.teach.features import FeatureReader
 
 
 def review(
@@ -43,6 +46,15 @@ def review(
             help="Offer to teach the model what was labelled, into this folder, with one key.",
         ),
     ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            "--journal",
+            envvar="SORTER_JOURNAL",
+            help="The station's journal, told what was found of audited items.",
+            show_default="the user's, where there is one",
+        ),
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Show those skipped in earlier sittings too.")
     ] = False,
@@ -61,8 +73,9 @@ def review(
     """Label pictures on a local page, one key each, into a folder that sorter train reads.
 
     Keys: 1 2 3 the likeliest classes, letters to find another and Enter to take it, 9 none of
-    these, 0 the empty tray, Space to skip, Backspace to undo, 8 teach now (--teach). Pictures that
-    sorter watch --audit kept come first and without the station's answer. DIR is never written to.
+    these, 0 the empty tray, = to answer for those that look alike too, Space to skip, Backspace to
+    undo, 8 teach now (--teach). Pictures that sorter watch --audit kept come first and without the
+    station's answer; then what teaches most: unsure, and like many others. DIR is never written to.
     What was answered is kept at once, so that Ctrl-C loses nothing and the next start goes on. The
     address holds a secret: anyone who has it may label.
 
@@ -71,20 +84,26 @@ def review(
     Example: sorter review /var/lib/sorter/ring --into corrected --teach site
     """
     from sorter.cli.teach import teach_reviewed
+    from sorter.cli.watch import default_journal
     from sorter.review.log import ReviewLog, read_audit
+    from sorter.review.looks import Looks
     from sorter.review.page import Page
     from sorter.review.queue import Queue
     from sorter.review.server import ReviewServer
     from sorter.review.shelf import Shelf
+    from sorter.station.journal.verdicts import write_verdict
 
     if not folder.is_dir():
         raise FolderError(f"{folder}: no such folder of pictures; name a station's --keep-unsure")
     refuse_overlap(into, [folder], option="--into")
     words, suggest = _open_model(model, taxonomy)
     shelf = Shelf(into, words)
-    with ReviewLog(into) as book:
+    file = journal or default_journal()
+    tell = functools.partial(write_verdict, file) if journal or file.exists() else None
+    with ReviewLog(into) as book, contextlib.ExitStack() as stack:
         learn = functools.partial(teach_reviewed, into, model, teach, lang) if teach else None
-        queue = Queue(folder, shelf, book, again=again)
+        looks = stack.enter_context(Looks(_reader(model)))
+        queue = Queue(folder, shelf, book, again=again, looks=looks, tell=tell)
         page = Page(queue, words, suggest, lang=lang, teach=learn)
         with ReviewServer(page, host=host, port=port) as server:
             _announce(server, host, as_json=as_json, browser=not no_open)
@@ -124,6 +143,34 @@ def _open_model(
         return sorted(pairs, key=lambda pair: -pair[1])[:CHOICES]
 
     return given or opened.taxonomy, suggest
+
+
+def _reader(model: Path | None) -> Read:
+    """What reads a picture's features; nothing of a network that has none. Opened when first
+    asked, so that the page is there at once."""
+    from sorter.review.looks import Look
+
+    @functools.cache
+    def opened() -> FeatureReader | None:
+        from sorter.teach.features import FeatureReader
+        from sorter.teach.teacher import best_precision
+        from sorter.vision.bundle import default_bundle, model_file, open_bundle
+
+        try:
+            bundle = open_bundle(model or default_bundle())
+            xml = model_file(bundle, best_precision(bundle))
+            return FeatureReader(xml, len(bundle.taxonomy.categories))
+        except SorterError:
+            return None
+
+    def read(path: Path) -> Look | None:
+        reader = opened()
+        shot = reader.of_file(path) if reader is not None else None
+        if shot is None or shot.features is None:
+            return None
+        return Look(shot.sha256, shot.features)
+
+    return read
 
 
 def _announce(server: ReviewServer, host: str, *, as_json: bool, browser: bool) -> None:

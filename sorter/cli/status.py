@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,7 +34,7 @@ def status(
         typer.Option(
             metavar="DATA",
             envvar="SORTER_REVIEWED",
-            help="What sorter review filed into: adds what its audit proves of this site.",
+            help="Count audited items by what sorter review filed here, not by the journal.",
         ),
     ] = None,
     lang: LangName = Lang.EN,
@@ -52,26 +53,21 @@ def status(
 
     file = journal or default_journal()
     names = status_screen.Names(lang)
-    audit = None
+    found = None
     if reviewed is not None:
         from sorter.review.log import read_audit
 
-        audit = read_audit(reviewed)
+        found = read_audit(reviewed)
     if follow and as_json:
         status_screen.follow(file, last, lambda seen: typer.echo(_json(seen)), each_second=True)
     elif follow and has_screen():
         status_screen.show_live(file, last, names)
     elif follow:
         status_screen.follow(file, last, lambda seen: typer.echo(status_screen.text(seen, names)))
-    elif as_json:
-        document = json.loads(_json(summarise(file, last=last)))
-        if audit is not None:
-            document["audit"] = {"judged": audit.judged, "wrong": audit.wrong, "bound": audit.bound}
-        typer.echo(json.dumps(document, ensure_ascii=False))
     else:
-        typer.echo(status_screen.text(summarise(file, last=last), names))
-        if audit is not None:
-            typer.echo(str(audit))
+        seen = summarise(file, last=last)
+        seen = replace(seen, audit=found or seen.audit)
+        typer.echo(_json(seen) if as_json else status_screen.text(seen, names))
 
 
 def export(
@@ -113,7 +109,7 @@ def _json(seen: Summary | str) -> str:
     counts: dict[str, dict[str, int]] = {}
     for (bin_key, state), count in sorted(seen.counts.items()):
         counts.setdefault(bin_key or "-", {})[state] = count
-    pace = seen.pace
+    pace, audit = seen.pace, seen.audit
     document = {
         "sid": seen.sid,
         "items": seen.items,
@@ -125,6 +121,7 @@ def _json(seen: Summary | str) -> str:
         "per_minute": pace.per_minute,
         "respond_s": {"median": pace.respond[0], "max": pace.respond[1]} if pace.respond else None,
         "move_s": {"median": pace.move[0], "max": pace.move[1]} if pace.move else None,
+        "audit": {"judged": audit.judged, "wrong": audit.wrong, "bound": audit.bound},
         "last": seen.last,
     }
     return json.dumps(document, ensure_ascii=False)

@@ -136,7 +136,8 @@ def _facts(seen: Summary) -> list[tuple[str, str]]:
         facts.append(("weights", str(live.get("model", ""))[:12]))
         facts.append(("waiting", f"{live.get('pending', 0)} pictures"))
     ended = f"started {seen.starts} times, {seen.unclean} of them ended uncleanly"
-    return [*facts, ("journal", f"{seen.items} items, {ended}")]
+    facts.append(("journal", f"{seen.items} items, {ended}"))
+    return [*facts, ("this site", seen.audit.words)] if seen.audit.judged else facts
 
 
 def _pace(seen: Summary) -> list[tuple[str, str]]:

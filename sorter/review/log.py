@@ -16,11 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from sorter.audit import Audit
+from sorter.audit import WRONG, Audit
 from sorter.errors import FolderError
 
 NAME = ".review.jsonl"
-RIGHT, WRONG = "right", "wrong"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Owns the words between browser and queue, one answer at a time. Knows nothing of
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from threading import Lock
@@ -16,9 +16,9 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from sorter.audit import RIGHT, WRONG
 from sorter.domain import Category, Taxonomy
 from sorter.errors import SorterError, UsageError
-from sorter.review.log import RIGHT, WRONG
 from sorter.review.queue import Queue, Shown
 from sorter.text import Lang, named
 from sorter.vision import images
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 SIDE_PX = 896
 """The longest side of the picture on the page: large enough to read a label on a can."""
+
+THUMB_PX = 160
+"""The same of those that look alike."""
 
 CHOICES = 3
 """Classes offered by a key each."""
@@ -93,19 +96,23 @@ class Page:
             shown = self._queue.current()
         if shown is None or shown.seen.sha256 != digest:
             return None
-        picture = images.decode(shown.data, SIDE_PX)
-        scale = SIDE_PX / max(picture.width_px, picture.height_px)
-        size = [max(1, round(side * scale)) for side in (picture.width_px, picture.height_px)]
-        drawn = Image.fromarray(picture.pixels).resize((size[0], size[1]))
-        return bytes(simplejpeg.encode_jpeg(np.asarray(drawn), quality=90, colorspace="RGB"))
+        return _drawn(shown.data, SIDE_PX)
 
     def state(self, notice: str = "") -> dict[str, Any]:
         """Everything that the page draws."""
         with self._lock:
             return self._state(notice)
 
-    def act(self, what: str, digest: str, code: str) -> dict[str, Any]:
+    def thumb(self, digest: str) -> bytes | None:
+        """One of the pictures alike the current one, small; None for any other digest."""
+        with self._lock:
+            path = next((p for p, d in self._queue.alike() if d == digest), None)
+        return None if path is None else _drawn(images.read(path), THUMB_PX)
+
+    def act(self, what: str, digest: str, code: str, also: Collection[str] = ()) -> dict[str, Any]:
         """Do `label`, `skip`, `undo` or `teach`, and give the state after it.
+
+        `also` are the contents of pictures alike the current one that get the same label.
 
         What cannot be done comes back as the state's `notice`: the person at the page must read
         it. Raises UsageError for a word or a class that does not exist.
@@ -118,6 +125,8 @@ class Page:
             notice = ""
             try:
                 if what == "label":
+                    if also:
+                        self._queue.label_too(digest, also, self._items[code])
                     self._queue.label(digest, self._items[code], self._verdict(code))
                 elif what == "skip":
                     self._queue.skip(digest)
@@ -169,6 +178,7 @@ class Page:
                 "name": "sorted; what is it?",
                 "station": None,
                 "choices": [],
+                "alike": [],
             }
         station = self._items.get(shown.code)
         return {
@@ -176,6 +186,7 @@ class Page:
             "name": shown.seen.name.encode("utf-8", "replace").decode("utf-8"),
             "station": station and {**self._words(station), "score": shown.score / 100},
             "choices": [{**self._words(i), "score": p} for i, p in self._choices(shown, station)],
+            "alike": [digest for _, digest in self._queue.alike()],
         }
 
     def _choices(
@@ -208,3 +219,12 @@ class Page:
             "bin": named(bin_, self._lang) if bin_ else "",
             "bin_number": str(bin_.number) if bin_ else "",
         }
+
+
+def _drawn(data: bytes, side_px: int) -> bytes:
+    """A picture anew, as an upright JPEG: nothing of a stranger's file but its pixels."""
+    picture = images.decode(data, side_px)
+    scale = side_px / max(picture.width_px, picture.height_px)
+    size = [max(1, round(side * scale)) for side in (picture.width_px, picture.height_px)]
+    drawn = Image.fromarray(picture.pixels).resize((size[0], size[1]))
+    return bytes(simplejpeg.encode_jpeg(np.asarray(drawn), quality=90, colorspace="RGB"))

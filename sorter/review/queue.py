@@ -10,12 +10,14 @@ import hashlib
 import logging
 import os
 from collections import deque
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sorter.domain import Category
 from sorter.errors import FolderError, ImageError, UsageError
 from sorter.review.log import Labelling, ReviewLog
+from sorter.review.looks import Looks
 from sorter.review.shelf import Shelf
 from sorter.station.sinks.unsure import UnsureName
 from sorter.text import escape
@@ -24,32 +26,49 @@ from sorter.vision import images
 log = logging.getLogger(__name__)
 
 _Key = tuple[str, int, int]
+_OTHERS, _AUDIT, _DOUBTED = range(3)
+"""Kinds of waiting pictures, in the order in which they are shown."""
+
+Tell = Callable[[int, str, str], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The picture in front of the person; `code` and `score` are the station's, if the name has
-    them (`score` in per cent). `audited`: the person is to judge without knowing them."""
+    """The picture in front of the person; `code`, `score` and `n` are the station's, if the name
+    has them (`score` in per cent). `audited`: the person is to judge without knowing them."""
 
     data: bytes
     seen: Labelling
     code: str = ""
     score: int = 0
+    n: int = 0
     audited: bool = False
 
 
 class Queue:
     """The pictures of `folder` without an answer yet.
 
-    Those to audit come first, then the least sure; before both, in path order, pictures whose names
-    the station did not give.
+    Those to audit come first, then what teaches most: with `looks` what is doubted and like many
+    others, without the least sure. Before both, in path order, pictures whose names the station did
+    not give. `tell(n, sha256, verdict)` hears what was found of an audited one, "" where that is
+    taken back.
 
     With `again`, those skipped in earlier sittings come once more. Raises FolderError for a folder
     that is none.
     """
 
-    def __init__(self, folder: Path, shelf: Shelf, book: ReviewLog, *, again: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shelf: Shelf,
+        book: ReviewLog,
+        *,
+        again: bool = False,
+        looks: Looks | None = None,
+        tell: Tell | None = None,
+    ) -> None:
         self._folder, self._shelf, self._log = folder, shelf, book
+        self._looks, self._tell = looks, tell
         self._home = os.fsdecode(folder.resolve())
         self._waiting: deque[Path] = deque()
         self._history: list[Labelling] = []
@@ -84,8 +103,17 @@ class Queue:
             if not self._waiting:
                 self._look()
             while self._waiting and self._current is None:
-                self._current = self._open(self._waiting.popleft())
+                self._current = self._open(self._next())
         return self._current
+
+    def alike(self) -> list[tuple[Path, str]]:
+        """Waiting pictures that look like the current one, with each one's SHA-256; not those to
+        audit, each of which is judged by itself."""
+        shown = self._current
+        if self._looks is None or shown is None or shown.audited:
+            return []
+        others = [path for path in self._waiting if _urgency(path)[0] != _AUDIT]
+        return self._looks.alike(self._folder / shown.seen.name, others)
 
     def label(self, digest: str, item: Category, verdict: str = "") -> None:
         """File the current picture as `item`. UsageError if `digest` is not the current one's."""
@@ -94,6 +122,22 @@ class Queue:
         file = os.fsdecode(target.relative_to(self._shelf.root))
         self._answer(replace(shown.seen, do="label", code=item.code, file=file, verdict=verdict))
         self.labelled += 1
+        if verdict and self._tell is not None:
+            self._tell(shown.n, digest, verdict)
+
+    def label_too(self, digest: str, others: Collection[str], item: Category) -> None:
+        """File those alike the current picture whose contents are among `others` as `item`, too.
+
+        One that went or was changed meanwhile stays without an answer. UsageError as for `label`.
+        """
+        self._need(digest)
+        for path, content in self.alike():
+            shown = self._open(path) if content in others else None
+            if shown is not None and shown.seen.sha256 == content:
+                before, self._current = self._current, shown
+                self.label(content, item)
+                self._current = before
+                self._waiting.remove(path)
 
     def skip(self, digest: str) -> None:
         """Leave the current picture without a label. UsageError as for `label`."""
@@ -111,6 +155,9 @@ class Queue:
             if data is None:
                 raise UsageError(f"{answer.file}: was changed or moved since; take it back by hand")
             self.labelled = max(0, self.labelled - 1)
+            name = UnsureName.read(Path(answer.name).name)
+            if answer.verdict and name is not None and self._tell is not None:
+                self._tell(name.n, answer.sha256, "")
         else:
             data = self._again(answer)
             self.skipped = max(0, self.skipped - 1)
@@ -136,6 +183,19 @@ class Queue:
             raise FolderError(f"{self._folder}: no such folder of pictures")
         found = [p for p in images.find([self._folder]) if self._is_new(p)]
         self._waiting.extend(sorted(found, key=_urgency))
+        if self._looks is not None:
+            self._looks.add(self._waiting)
+
+    def _next(self) -> Path:
+        """The most urgent; among those that only doubt parts, what teaches most."""
+        if self._looks is not None and _urgency(self._waiting[0])[0] == _DOUBTED:
+            doubts = [1.0 - _urgency(path)[1] / 100 for path in self._waiting]
+            best = self._looks.best(self._waiting, doubts)
+            if best is not None:
+                path = self._waiting[best]
+                del self._waiting[best]
+                return path
+        return self._waiting.popleft()
 
     def _is_new(self, path: Path) -> bool:
         try:
@@ -178,6 +238,8 @@ class Queue:
         self._history.append(answer)
         self._done.add(_key(answer))
         self._current = None
+        if self._looks is not None and answer.do == "label":
+            self._looks.answered(self._folder / answer.name)
 
     def _again(self, answer: Labelling) -> bytes | None:
         """A skipped picture's content, if the ring still has it."""
@@ -194,12 +256,16 @@ def _key(answer: Labelling) -> _Key:
 
 def _shown(data: bytes, seen: Labelling) -> Shown:
     name = UnsureName.read(Path(seen.name).name)
-    return Shown(data, seen, name.code, name.score, name.audited) if name else Shown(data, seen)
+    return (
+        Shown(data, seen, name.code, name.score, name.n, name.audited)
+        if name
+        else Shown(data, seen)
+    )
 
 
 def _urgency(path: Path) -> tuple[int, int]:
     """Others' pictures, then what a site's figure needs, then what the model knew least of."""
     name = UnsureName.read(path.name)
     if name is None:
-        return 0, 0
-    return (1, 0) if name.audited else (2, name.score)
+        return _OTHERS, 0
+    return (_AUDIT, 0) if name.audited else (_DOUBTED, name.score)

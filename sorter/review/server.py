@@ -121,9 +121,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, *asset)
         elif rest == "state":
             self._send_json(page.state())
-        elif rest.startswith("picture/"):
+        elif rest.startswith(("picture/", "thumb/")):
+            kind, _, digest = rest.partition("/")
             try:
-                picture = page.picture(rest.removeprefix("picture/"))
+                picture = (page.picture if kind == "picture" else page.thumb)(digest)
             except ImageError:
                 picture = None
             if picture is None:
@@ -150,9 +151,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(self.server.page.state("Finished. You may close this page."))
             self.server.finish()
             return
-        digest, code = body.get("id", ""), body.get("code", "")
+        digest, code, also = body.get("id", ""), body.get("code", ""), body.get("also", [])
+        others = {str(one) for one in also} if isinstance(also, list) else set()
         try:
-            state = self.server.page.act(rest, str(digest), str(code))
+            state = self.server.page.act(rest, str(digest), str(code), others)
         except UsageError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
             return

@@ -74,10 +74,19 @@ class Weights:
         return signature(file for file in self.folder.glob("*") if file.is_file())
 
 
+def may_follow(new: Taxonomy, old: Taxonomy) -> bool:
+    """Whether a station may go from one to the other: the gate's bins stay, and so does every
+    class that both have. Records name classes by word, so that a class more or less harms none."""
+    common = min(len(new.categories), len(old.categories))
+    same = new.categories[:common] == old.categories[:common]
+    return same and new.bins == old.bins and new.name == old.name
+
+
 class Reloader:
     """Offers a new model whenever the bundle was replaced or `request` was called.
 
-    `current` is the model in use at start; a new one must have the same classes and bins.
+    `current` is the model in use at start; a new one must have the same bins and classes, but that
+    classes may be added at the end (`sorter teach --new-class`) or be gone from there again.
     """
 
     def __init__(
@@ -151,7 +160,7 @@ class Reloader:
     def _try(self) -> None:
         try:
             model = self._weights.open()
-            if model.taxonomy != self._taxonomy:
+            if not may_follow(model.taxonomy, self._taxonomy):
                 raise ModelError("other classes or bins than the running station's; restart it")
             self_test(model)
         except SorterError as error:
@@ -165,7 +174,7 @@ class Reloader:
         if model.digest == self._digest:
             log.info("weights %s offered again: nothing to change", model.digest[:12])
             return
-        self._digest = model.digest
+        self._digest, self._taxonomy = model.digest, model.taxonomy
         self._meter.count("sorter_model_swaps_total", result="accepted")
         self._offer = model
         self._wakeup.wake()

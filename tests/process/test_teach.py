@@ -89,7 +89,10 @@ def test_a_running_station_takes_the_taught_model(
     try:
         assert process.stderr is not None
         pixels = pictures_of((150, 75, 0), 60, 9, corner=(0, 200, 200))
-        sorter_teach(corrected, "--model", site, "--out", site)
+        # A class more, too: the bins are the same, so that the station need not begin anew.
+        save_pictures(tmp_path / "c" / "Toy", pictures_of((90, 0, 120), 8, 1, corner=(255, 255, 0)))
+        new = ("--new-class", "Toy", "--bin", "metal")
+        sorter_teach(corrected, tmp_path / "c", *new, "--model", site, "--out", site)
         digest, models = open_bundle(site).digest, []
         for i in range(60):
             save_pictures(camera, pixels[i : i + 1], f"a{i:03d}-")
@@ -100,6 +103,7 @@ def test_a_running_station_takes_the_taught_model(
         assert digest in models, "the new weights never answered"
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        told = process.communicate(timeout=60)[1]
     states = [row["state"] for row in read_items(journal)]
     assert len(states) == i + 1
+    assert "new weights refused" not in told

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import sorter
+from sorter.audit import Audit
 from sorter.cli.status import _json
 from sorter.domain import Bin, Category, Decision, Outcome, Reason, Status
 from sorter.report import csv, jsonl
@@ -69,7 +70,7 @@ def test_a_line_for_each_record(tmp_path: Path) -> None:
 
 def test_how_a_station_is() -> None:
     pace = history.Pace(0, None, None)
-    seen = history.Summary("sid", 0, {}, [], 1, 0, None, 0.0, pace)
+    seen = history.Summary("sid", 0, {}, [], 1, 0, None, 0.0, pace, Audit())
     assert list(example("unclean_stops")) == list(json.loads(_json(seen)))
 
 

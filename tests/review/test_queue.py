@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -10,16 +12,24 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sorter.audit import Audit
+from sorter.audit import AUDITED, Audit
 from sorter.dataset.layout import read_answered, read_labelled
 from sorter.review.log import NAME, ReviewLog, read_audit
+from sorter.review.looks import Look, Looks
 from sorter.review.page import Page
 from sorter.review.queue import Queue
 from sorter.review.shelf import Shelf
+from sorter.station.journal.history import summarise
+from sorter.station.journal.opening import open_journal
+from sorter.station.journal.verdicts import write_verdict
+from tests.support.recorded import record
 from tests.support.review_stand import ROOT, make_ring, sitting
 from tests.support.tiny import colour_of, paint, taxonomy3
 
@@ -292,3 +302,66 @@ def test_what_was_sorted_is_judged_without_the_answer_and_counts(tmp_path: Path)
     assert Shelf(into, taxonomy3()).find((ring / names[2]).read_bytes()) is not None
     again = read_answered(into, taxonomy3())
     assert sorted(s.index for s in again) == [-1, 0, 0, 2]
+
+
+def test_what_was_found_of_an_audited_item_stands_in_the_journal(tmp_path: Path) -> None:
+    journal, ring, into = tmp_path / "j.sqlite", tmp_path / "ring", tmp_path / "data"
+    for folder in (ring, into):
+        folder.mkdir()
+    with contextlib.closing(open_journal(journal)) as opened:
+        item = record(paint(tmp_path / "camera.png", (1, 2, 3)), 0)
+        for sha256 in ("", "f" * 64):  # the item whose picture is shown, and one of other bytes
+            n = item.n + 1
+            file = paint(ring / f"20261127T063002Z_n{n}_0001_97_audit.png", (n, 20, 30))
+            digest = sha256 or hashlib.sha256(file.read_bytes()).hexdigest()
+            item = replace(item, picture=replace(item.picture, sha256=digest), n=n)
+            assert opened.add(replace(item, reason=AUDITED)) == n
+        assert summarise(journal).audit == Audit(), "waiting is not judged"
+        tell = functools.partial(write_verdict, journal)
+        with ReviewLog(into) as book:
+            page = Page(
+                Queue(ring, Shelf(into, taxonomy3()), book, tell=tell), taxonomy3(), lambda _: ()
+            )
+            for _ in range(2):
+                assert not page.act("label", page.state()["picture"]["id"], "0101")["notice"]
+            assert summarise(journal).audit == Audit(1, 1)
+            for _ in range(2):
+                page.act("undo", "", "")
+            assert summarise(journal).audit == Audit()
+            journal.unlink()
+            state = page.act("label", page.state()["picture"]["id"], "0101")
+            assert "cannot be recorded" in state["notice"] and state["counts"]["labelled"] == 1
+
+
+def test_alike_ones_are_answered_together_and_what_teaches_most_comes_first(
+    tmp_path: Path,
+) -> None:
+    ring, into = tmp_path / "ring", tmp_path / "data"
+    for folder in (ring, into):
+        folder.mkdir()
+    looks = {}
+    stream = np.random.default_rng(0)
+    # Three kinds: one of its own, least sure; five alike, unsure; five alike, surer.
+    for i, kind in enumerate([0, *[1] * 5, *[2] * 5]):
+        score = (30, 45, 80)[kind]
+        path = paint(ring / f"20261127T0630{i:02d}Z_n{i}_0001_{score}.png", (20 * i, 20, 30))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        features = np.eye(8)[kind] + stream.normal(0, 0.05, 8)
+        looks[path] = Look(digest, features.astype(np.float32))
+    with ReviewLog(into) as book, Looks(looks.get) as seen:
+        queue = Queue(ring, Shelf(into, taxonomy3()), book, looks=seen)
+        while len(seen) < len(looks):
+            time.sleep(0.01)
+        page = Page(queue, taxonomy3(), lambda _: ())
+        shown = page.state()["picture"]
+        kinds = {look.sha256: int(look.features.argmax()) for look in looks.values()}
+        assert kinds[shown["id"]] == 1, "unsure and like others"
+        assert [kinds[one] for one in shown["alike"]] == [1, 1, 1, 1]
+        assert page.thumb(shown["alike"][0]) and page.thumb(shown["id"]) is None
+        state = page.act("label", shown["id"], "0101", [*shown["alike"][:3], "0" * 64])
+        assert state["counts"] == {"labelled": 4, "skipped": 0, "broken": 0, "left": 7}
+        assert len(list((into / "0101").iterdir())) == 4
+        assert kinds[state["picture"]["id"]] != 1, "what is like the answered teaches less"
+        late = page.act("label", shown["id"], "0101", shown["alike"][3:])
+        assert "has its answer already" in late["notice"] and late["counts"]["labelled"] == 4
+        assert page.act("undo", "", "")["counts"]["labelled"] == 3

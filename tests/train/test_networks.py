@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from train.config import make_config  # noqa: E402
-from train.fit.features import _OnCpu  # noqa: E402
+from train.fit.features import OnCpu  # noqa: E402
 from train.fit.head import mix_in  # noqa: E402
 from train.fit.schedules import rate  # noqa: E402
 from train.fit.targets import make_targets  # noqa: E402
@@ -52,7 +52,7 @@ def test_openvino_sees_the_same_features(name: str) -> None:
     pictures = torch.stack([torch.rand(3, 64, 64), ramp])
     with torch.inference_mode():
         wanted = network.features(pictures)
-        got = _OnCpu(network)(pictures)
+        got = OnCpu(network)(pictures)
     wrong = (got - wanted).abs().max()
     assert wrong < 1e-3
     assert (got[0] - got[1]).abs().max() > 10 * wrong, "each picture has its own"

@@ -76,7 +76,7 @@ def _compute(
     network: Network, pixels: Pixels, rows: NDArray[np.int64], machine: Machine, steps: Steps
 ) -> NDArray[np.float32]:
     network.eval()
-    view = _OnCpu(network) if machine.device.type == "cpu" else network.features
+    view = OnCpu(network) if machine.device.type == "cpu" else network.features
     parts = []
     with torch.inference_mode():
         for start in range(0, len(rows), _BATCH):
@@ -88,7 +88,7 @@ def _compute(
     return np.concatenate(parts)
 
 
-class _OnCpu:
+class OnCpu:
     """A network's features by openvino: several times torch's speed on the same cores."""
 
     def __init__(self, network: Network) -> None:

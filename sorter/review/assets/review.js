@@ -9,6 +9,7 @@ let busy = true; // until the picture in turn is on the screen: nobody answers f
 let matches = [];
 let chosen = 0;
 let timer = 0;
+let also = new Set(); // those that look alike and get the same answer
 
 function make(tag, text, inside = []) {
   const node = document.createElement(tag);
@@ -60,6 +61,8 @@ function draw(next) {
   $("empty").hidden = Boolean(picture);
   $("picture").hidden = !picture;
   $("choices").replaceChildren(...(picture ? picture.choices.map(choice) : []));
+  if (!shown || !picture || shown.id !== picture.id) also = new Set();
+  drawAlike(picture ? picture.alike : []);
   search("");
   if (!picture) {
     $("picture").removeAttribute("src");
@@ -74,6 +77,31 @@ function draw(next) {
   $("picture").alt = `Picture ${picture.name}`;
   if (shown && shown.id === picture.id) busy = false;
   else $("picture").src = `picture/${picture.id}`;
+}
+
+function drawAlike(ids) {
+  $("together").hidden = !ids.length;
+  $("alike").replaceChildren(...ids.map((id) => {
+    const image = make("img", "");
+    image.src = `thumb/${id}`;
+    image.alt = "A picture that looks alike";
+    const button = make("button", "", [image]);
+    button.type = "button";
+    button.setAttribute("aria-pressed", String(also.has(id)));
+    button.addEventListener("click", () => {
+      if (!also.delete(id)) also.add(id);
+      button.setAttribute("aria-pressed", String(also.has(id)));
+      input.focus();
+    });
+    return make("li", "", [button]);
+  }));
+}
+
+function together() {
+  const ids = state.picture ? state.picture.alike : [];
+  also = also.size < ids.length ? new Set(ids) : new Set();
+  for (const [i, node] of $("alike").querySelectorAll("button").entries())
+    node.setAttribute("aria-pressed", String(also.has(ids[i])));
 }
 
 function choice(one, place) {
@@ -112,7 +140,7 @@ function select(place) {
 
 const percent = (share) => `${Math.round(share * 100)} %`;
 const nameOf = (code) => (state.classes.find((c) => c.code === code) || { name: code }).name;
-const label = (code) => state.picture && ask("label", { id: state.picture.id, code });
+const label = (code) => state.picture && ask("label", { id: state.picture.id, code, also: [...also] });
 const skip = () => state.picture && ask("skip", { id: state.picture.id });
 const teach = () => {
   if (!state.can_teach || busy) return;
@@ -136,7 +164,7 @@ document.addEventListener("keydown", (event) => {
   }[event.key] || (empty && /^[1-3]$/.test(event.key) && (() => {
     const one = state.picture && state.picture.choices[Number(event.key) - 1];
     if (one) label(one.code);
-  })) || (empty && { 9: () => label("unknown"), 0: () => label("empty"), 8: teach }[event.key]);
+  })) || (empty && { 9: () => label("unknown"), 0: () => label("empty"), 8: teach, "=": together }[event.key]);
   if (wanted) {
     event.preventDefault();
     // A key held down is one answer, not twenty.
@@ -144,6 +172,7 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key.length === 1) input.focus();
 });
 input.addEventListener("input", () => search(input.value));
+$("all").addEventListener("click", together);
 $("skip").addEventListener("click", skip);
 $("unknown").addEventListener("click", () => label("unknown"));
 $("tray").addEventListener("click", () => label("empty"));

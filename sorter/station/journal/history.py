@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sorter.audit import RIGHT, WRONG, Audit
 from sorter.domain import Count, Counted, ItemState
 from sorter.errors import JournalError
 from sorter.station.health.status import live_path
@@ -92,7 +93,8 @@ class Summary:
     """A journal at a glance. `live` is what the running station says of itself, None if none runs.
 
     `counts` maps (bin key, state) to a number of items; `last` holds rows, newest first. `silent_s`
-    is how long ago the running station last spoke.
+    is how long ago the running station last spoke. `audit` is what a person found of the items that
+    were kept for that.
     """
 
     sid: str
@@ -104,6 +106,7 @@ class Summary:
     live: dict[str, Any] | None
     silent_s: float
     pace: Pace
+    audit: Audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,7 @@ def summarise(journal: Path, *, last: int = 10, wall: Callable[[], float] = time
         live = _live(journal)
         rows = list(_rows(db, "ORDER BY n DESC LIMIT ?", (min(last, 1 << 62),)))
         pace = _pace(db, wall())
+        audit = _audit(db) if version >= _TALLIES_SINCE else Audit()
     return Summary(
         sid=_text(sid),
         items=sum(counts.values()),
@@ -142,6 +146,7 @@ def summarise(journal: Path, *, last: int = 10, wall: Callable[[], float] = time
         live=live,
         silent_s=max(0.0, wall() - float(live["at"])) if live else 0.0,
         pace=pace,
+        audit=audit,
     )
 
 
@@ -276,6 +281,13 @@ def _first(db: sqlite3.Connection, sql: str, journal: Path) -> tuple[Any, ...]:
     if row is None:
         raise JournalError(f"{journal}: has lost its id; the station will set it aside")
     return tuple(row)
+
+
+def _audit(db: sqlite3.Connection) -> Audit:
+    query = f"SELECT audited, sum(items) FROM {HOURS.name} WHERE audited IN (?, ?) GROUP BY audited"
+    found = {_text(verdict): int(n) for verdict, n in db.execute(query, (RIGHT, WRONG))}
+    wrong = found.get(WRONG, 0)
+    return Audit(found.get(RIGHT, 0) + wrong, wrong)
 
 
 def _pace(db: sqlite3.Connection, now: float) -> Pace:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sorter import __version__
+from sorter.audit import AUDITED, WAITING
 from sorter.domain import Identity, ItemState, Record
 from sorter.errors import JournalError
 from sorter.station.health.metrics import Metrics
@@ -204,9 +205,9 @@ class Journal:
         judged = _judged(record)
         cursor = self._write(
             "INSERT INTO items (path, sha256, identity, state, label, code, bin, bin_number,"
-            " confidence, bin_confidence, reason, model, bin_decided, why, decided_at, arrived_at,"
-            " sent_at, done_at, boot, station)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " confidence, bin_confidence, reason, model, bin_decided, why, audited, decided_at,"
+            " arrived_at, sent_at, done_at, boot, station)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 stored(picture.path),
                 picture.sha256,
@@ -230,7 +231,7 @@ class Journal:
         self._change(
             "UPDATE items SET state = 'DECIDED', label = ?, code = ?, bin = ?, bin_number = ?,"
             " confidence = ?, bin_confidence = ?, reason = ?, model = ?, bin_decided = ?, why = ?,"
-            " decided_at = ?"
+            " audited = ?, decided_at = ?"
             " WHERE n = ? AND state = 'ARRIVED'",
             (*_judged(record), self._wall(), record.n),
         )
@@ -397,7 +398,7 @@ def unsound_mark(path: Path) -> Path:
 
 
 def _judged(record: Record) -> tuple[object, ...]:
-    """What the columns label … bin_confidence, reason … why hold of `record`, in this order."""
+    """What the columns label … bin_confidence, reason … audited hold of `record`, in this order."""
     decision = record.decision
     bin_ = record.bin or (decision.bin if decision else None)
     return (
@@ -411,6 +412,7 @@ def _judged(record: Record) -> tuple[object, ...]:
         record.model,
         decision.bin.key if decision else "",
         (decision.reason.value or SORTED) if decision else "",
+        WAITING if record.reason == AUDITED else "",
     )
 
 
