@@ -73,6 +73,11 @@ def upper_bound(wrong: int, judged: int, *, confidence: float = CONFIDENCE) -> f
     return high
 
 
+def lower_bound(wrong: int, judged: int, *, confidence: float = CONFIDENCE) -> float:
+    """The same from below: a smaller rate gives so many with 1 − confidence or less."""
+    return 1.0 - upper_bound(judged - wrong, judged, confidence=confidence) if judged else 0.0
+
+
 def _at_most(wrong: int, judged: int, rate: float) -> float:
     """The chance of `wrong` or fewer of `judged` at `rate`: the binomial's lower tail."""
     if rate <= 0.0 or rate >= 1.0:

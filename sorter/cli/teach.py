@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import hexdigits
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,7 @@ from sorter.text import Lang, escape, named
 if TYPE_CHECKING:
     from sorter.domain import Taxonomy
     from sorter.teach.pictures import LeftOut
-    from sorter.teach.site import Lesson, Lessons
+    from sorter.teach.site import Lessons
     from sorter.teach.teacher import Figures, Teaching
     from sorter.vision.bundle import Bundle
 
@@ -95,100 +95,123 @@ def teach(
 
     Example: sorter teach corrected --empty tray --out site
     """
-    from sorter.teach.features import FeatureReader
-    from sorter.teach.lessons import read_lessons, with_class, with_new
-    from sorter.teach.pictures import find_answered
-    from sorter.teach.pictures import read_lessons as read_pictures
-    from sorter.teach.rebuild import alone, open_base
+    from sorter.teach.lessons import with_class
+    from sorter.teach.rebuild import alone
     from sorter.teach.site import Lessons
-    from sorter.teach.teacher import best_precision, extended
-    from sorter.vision.bundle import default_bundle, model_file, open_bundle, refuse_foreign
+    from sorter.teach.teacher import extended
+    from sorter.vision.bundle import refuse_foreign
 
     if out is None and not dry_run:
         raise UsageError("--out NEW: name the folder to write the taught model to, or --dry-run")
     if (new_class is None) != (bin_ is None):
         raise UsageError("--new-class NAME and --bin BIN: give both, or neither")
-    asked = [*(corrected or []), *(empty or []), *(unknown or [])]
-    if not (asked or forget or forget_all or new_class):
+    folders = _Folders(tuple(corrected or []), tuple(empty or []), tuple(unknown or []))
+    if not (folders.some or forget or forget_all or new_class):
         raise UsageError("nothing to teach: name a folder CORRECTED/<class>/ of labelled pictures")
     if out is not None:
         refuse_foreign(out)
-    with alone(out) if out is not None else contextlib.nullcontext():
-        bundle = open_bundle(model or default_bundle())
-        base = open_base(bundle)
-        lessons = read_lessons(bundle.path) or Lessons(base.digest)
+
+    def before(lessons: Lessons, taxonomy: Taxonomy) -> tuple[Lessons, int]:
+        """What is forgotten goes, and a new class comes, before pictures are looked at."""
         if forget_all:
-            lessons = Lessons(base.digest)
-        lessons, forgotten = _forget(lessons, forget or [], base.taxonomy)
+            lessons = Lessons(lessons.base)
+        lessons, forgotten = _forget(lessons, forget or [], taxonomy)
         if new_class is not None and bin_ is not None:
-            words = extended(base.taxonomy, lessons.categories)
+            words = extended(taxonomy, lessons.categories)
             lessons = with_class(lessons, words, new_class, bin_)
-        words = extended(base.taxonomy, lessons.categories)
-        answered = find_answered(corrected or [], empty or [], unknown or [], words)
-        found: list[Lesson] = []
-        left_out: list[LeftOut] = []
-        copies = changed = 0
-        if answered:
-            xml = model_file(base, best_precision(base))
-            reader = FeatureReader(xml, len(base.taxonomy.categories))
-            found, left_out, copies = read_pictures(answered, reader)
-            lessons, had, changed = with_new(lessons, found)
-            copies += had
-        _refuse_unshown(lessons)
-        input_ = _Input(len(found), copies, changed, forgotten, tuple(left_out))
-        if not lessons.lessons and not lessons.categories:
-            if answered:
-                _say_left_out(left_out)
+        return lessons, forgotten
+
+    with alone(out) if out is not None else contextlib.nullcontext():
+        base, lessons, given = _gather(model, folders, before)
+        if not lessons.lessons:
+            if folders.some:
+                _say_left_out(given.left_out)
                 raise DataError("none of the pictures can be read: nothing was taught")
-            _back(base, out, input_, as_json=as_json)
+            _back(base, out, given, as_json=as_json)
             return
-        _teach(base, lessons, out, input_, lang=lang, as_json=as_json)
-    if left_out:
+        _teach(base, lessons, out, given, lang=lang, as_json=as_json)
+    if given.left_out:
         raise typer.Exit(1)
 
 
 def teach_reviewed(data: Path, model: Path | None, out: Path, lang: Lang) -> str:
     """Teach what `sorter review` filed into `data`; both figures as lines. Raises SorterError."""
-    from sorter.teach.features import FeatureReader
-    from sorter.teach.lessons import read_lessons, with_new
-    from sorter.teach.pictures import find_answered
-    from sorter.teach.pictures import read_lessons as read_pictures
-    from sorter.teach.rebuild import alone, open_base, write_taught
-    from sorter.teach.site import Lessons
-    from sorter.teach.teacher import best_precision, extended, refuse_forgetting, teach
-    from sorter.vision.bundle import default_bundle, model_file, open_bundle, refuse_foreign
+    from sorter.teach.rebuild import alone
+    from sorter.teach.teacher import teach
+    from sorter.vision.bundle import refuse_foreign
 
     refuse_foreign(out)
     with alone(out):
-        bundle = open_bundle(model or default_bundle())
-        base = open_base(bundle)
-        lessons = read_lessons(bundle.path) or Lessons(base.digest)
-        answered = find_answered([data], [], [], extended(base.taxonomy, lessons.categories))
-        xml = model_file(base, best_precision(base))
-        reader = FeatureReader(xml, len(base.taxonomy.categories))
-        found, left_out, copies = read_pictures(answered, reader)
-        lessons, had, changed = with_new(lessons, found)
-        given = _Input(len(found), copies + had, changed, 0, tuple(left_out))
+        base, lessons, given = _gather(model, _Folders((data,)))
         teaching = teach(base, lessons)
-        lines = _describe(lessons, teaching, given, lang)
-        refuse_forgetting(teaching)
-        document = _document(base, lessons, teaching, given)
-        figures = {"taught": {k: document[k] for k in ("lessons", "base", "site", "old")}}
-        written = write_taught(
-            base, lessons, teaching.site, teaching.taxonomy, teaching.policy, out, card=figures
-        )
-    return "\n".join([*lines, f"written: {escape(str(out))} ({written.digest[:12]})"])
+        written = _write(base, lessons, teaching, given, out)
+    lines = _describe(lessons, teaching, given, lang)
+    return "\n".join([*lines, f"written: {escape(str(out))} ({written['digest'][:12]})"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Folders:
+    """Where answered pictures lie."""
+
+    corrected: tuple[Path, ...] = ()
+    empty: tuple[Path, ...] = ()
+    unknown: tuple[Path, ...] = ()
+
+    @property
+    def some(self) -> bool:
+        return bool(self.corrected or self.empty or self.unknown)
 
 
 @dataclass(frozen=True, slots=True)
 class _Input:
     """What became of what was given: pictures, copies dropped, answers changed, forgotten."""
 
-    pictures: int
-    copies: int
-    changed: int
-    forgotten: int
-    left_out: tuple[LeftOut, ...]
+    pictures: int = 0
+    copies: int = 0
+    changed: int = 0
+    forgotten: int = 0
+    left_out: tuple[LeftOut, ...] = ()
+    blurred: tuple[Path, ...] = ()
+
+
+def _gather(
+    model: Path | None,
+    folders: _Folders,
+    before: Callable[[Lessons, Taxonomy], tuple[Lessons, int]] = lambda lessons, _: (lessons, 0),
+) -> tuple[Bundle, Lessons, _Input]:
+    """The released bundle behind `model`, and all that it is to be taught.
+
+    `before` changes what it was taught so far, and says how many pictures of that went.
+    """
+    from sorter.review.log import read_verdicts
+    from sorter.teach.features import FeatureReader
+    from sorter.teach.lessons import read_lessons, with_new
+    from sorter.teach.pictures import find_answered
+    from sorter.teach.pictures import read_lessons as read_pictures
+    from sorter.teach.rebuild import open_base
+    from sorter.teach.site import Lessons
+    from sorter.teach.teacher import best_precision, extended
+    from sorter.vision.bundle import default_bundle, model_file, open_bundle
+
+    bundle = open_bundle(model or default_bundle())
+    base = open_base(bundle)
+    lessons = read_lessons(bundle.path) or Lessons(base.digest)
+    lessons, forgotten = before(lessons, base.taxonomy)
+    words = extended(base.taxonomy, lessons.categories)
+    answered = find_answered(folders.corrected, folders.empty, folders.unknown, words)
+    given = _Input(forgotten=forgotten)
+    if answered:
+        xml = model_file(base, best_precision(base))
+        reader = FeatureReader(xml, len(base.taxonomy.categories))
+        read = read_pictures(answered, reader)
+        audited = {sha256 for root in folders.corrected for sha256 in read_verdicts(root)}
+        found = [replace(one, audited=one.sha256 in audited) for one in read.lessons]
+        lessons, had, changed = with_new(lessons, found)
+        given = _Input(
+            len(found), read.copies + had, changed, forgotten, read.left_out, read.blurred
+        )
+    _refuse_unshown(lessons)
+    return base, lessons, given
 
 
 def _teach(
@@ -201,25 +224,36 @@ def _teach(
     as_json: bool,
 ) -> None:
     """Learn, show both figures, and then write."""
-    from sorter.teach.rebuild import write_taught
-    from sorter.teach.teacher import refuse_forgetting, teach
+    from sorter.teach.teacher import teach
 
     teaching = teach(base, lessons)
-    document = _document(base, lessons, teaching, given)
     if not as_json:
         typer.echo("\n".join(_describe(lessons, teaching, given, lang)))
         _say_left_out(given.left_out)
-    refuse_forgetting(teaching)
-    if out is not None:
-        figures = {"taught": {k: document[k] for k in ("lessons", "base", "site", "old")}}
-        written = write_taught(
-            base, lessons, teaching.site, teaching.taxonomy, teaching.policy, out, card=figures
-        )
-        document |= {"out": str(out), "digest": written.digest}
+    document = _write(base, lessons, teaching, given, out)
     if as_json:
         typer.echo(json.dumps(document, ensure_ascii=False))
     elif out is not None:
         typer.echo(f"written: {escape(str(out))} ({document['digest'][:12]})")
+
+
+def _write(
+    base: Bundle, lessons: Lessons, teaching: Teaching, given: _Input, out: Path | None
+) -> dict[str, Any]:
+    """Write the taught bundle, if there is an `out`; the document of --json.
+
+    Raises TeachError, and writes nothing, where the old knowledge falls too far.
+    """
+    from sorter.teach.rebuild import write_taught
+    from sorter.teach.teacher import refuse_forgetting
+
+    refuse_forgetting(teaching)
+    document = _document(base, lessons, teaching, given)
+    if out is None:
+        return document
+    figures = {"taught": {k: document[k] for k in ("lessons", "base", "site", "old")}}
+    written = write_taught(base, lessons, teaching, out, card=figures)
+    return document | {"out": str(out), "digest": written.digest}
 
 
 def _back(base: Bundle, out: Path | None, given: _Input, *, as_json: bool) -> None:
@@ -314,6 +348,13 @@ def _describe(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -
         lines.append("already known: every picture was sorted right before; little is to be learnt")
     elif teaching.known:
         lines.append(f"already known: {teaching.known} of {before.pictures}")
+    for raised in teaching.raised:
+        lines.append(
+            f"surer from now on: {named(raised.bin, lang)}, threshold {raised.before:.3f} → "
+            f"{raised.after:.3f}: {raised.audit.words}"
+        )
+    for path in given.blurred[:SHOWN]:
+        lines.append(f"blurred: {escape(path.name)}: taught all the same; take a sharper one")
     for doubt in teaching.doubts[:SHOWN]:
         lines.append(
             f"contradicted: {escape(doubt.lesson.name)} ({doubt.lesson.sha256[:12]}): the others "
@@ -349,6 +390,12 @@ def _document(base: Bundle, lessons: Lessons, teaching: Teaching, given: _Input)
         "changed": given.changed,
         "forgotten": given.forgotten,
         "known": teaching.known,
+        "blurred": [str(path) for path in given.blurred],
+        "thresholds": [
+            {"bin": r.bin.key, "before": r.before, "after": r.after}
+            | {"judged": r.audit.judged, "wrong": r.audit.wrong}
+            for r in teaching.raised
+        ],
         "left_out": [{"path": str(o.path), "reason": o.reason} for o in given.left_out],
         "site": {
             "before": asdict(teaching.before),

@@ -99,8 +99,22 @@ def read_audit(root: Path) -> Audit:
     Raises FolderError where there is no log.
     """
     file = root / NAME
+    if not file.is_file():
+        raise FolderError(f"{file}: is not there; name the --into of sorter review")
+    found = list(read_verdicts(root).values())
+    return Audit(len(found), found.count(WRONG))
+
+
+def read_verdicts(root: Path) -> dict[str, str]:
+    """Right or wrong, by SHA-256, of the audited pictures that were judged into `root`.
+
+    Nothing where there is no log. Raises FolderError where it cannot be read.
+    """
+    file = root / NAME
     try:
         lines = file.read_bytes().splitlines()
+    except FileNotFoundError:
+        return {}
     except OSError as error:
         raise FolderError(
             f"{file}: cannot be read: {error.strerror}; name the --into of sorter review"
@@ -112,8 +126,7 @@ def read_audit(root: Path) -> Audit:
                 verdicts.pop(answer.sha256, None)
             else:
                 verdicts[answer.sha256] = answer.verdict
-    found = list(verdicts.values())
-    return Audit(len(found), found.count(WRONG))
+    return verdicts
 
 
 def _parse(line: bytes) -> Labelling | None:

@@ -217,6 +217,17 @@ def cut_tail(model: Any, places: Places, *, width: int) -> Any:
     return openvino.Model(outputs, inputs, "tail")
 
 
+def cut_behind(model: Any, name: str) -> Any:
+    """What follows the node called `name`, as a model of its own: the same outputs, one input."""
+    node = next(n for n in model.get_ops() if n.get_friendly_name() == name)
+    output = node.output(0)
+    given = _operations().parameter(list(output.shape), np.float32, name="given")
+    for reader in output.get_target_inputs():
+        reader.replace_source_output(given.output(0))
+    outputs = [port.get_node().input_value(0) for port in model.outputs]
+    return engine.openvino().Model(outputs, [given], "behind")
+
+
 def _add_to_scores(scores: Any, by: Any) -> Any:
     """Add (1, C) or, where there are new classes, (1, C + n) to the scores; the new scores.
 

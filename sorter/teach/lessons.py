@@ -68,6 +68,7 @@ def to_text(lessons: Lessons) -> str:
             "name": one.name,
             "features": base64.b64encode(one.features.astype("<f2").tobytes()).decode("ascii"),
         }
+        | ({"audited": True} if one.audited else {})
         for one in in_order(lessons.lessons)
     ]
     document = {
@@ -95,6 +96,7 @@ def with_new(lessons: Lessons, more: Iterable[Lesson]) -> tuple[Lessons, int, in
         old = have.get(one.sha256)
         if old is not None and (old.kind, old.code) == (one.kind, one.code):
             copies += 1
+            have[one.sha256] = replace(old, audited=old.audited or one.audited)
             continue
         changed += old is not None
         have[one.sha256] = one
@@ -153,7 +155,8 @@ def _lesson(row: Any) -> Lesson:
     except binascii.Error as error:
         raise ValueError("features that are no numbers") from error
     features = np.frombuffer(data, "<f2").astype(np.float32)
-    return Lesson(sha256, kind, code, features, str(row.get("name", "")))
+    audited = row.get("audited", False) is True
+    return Lesson(sha256, kind, code, features, str(row.get("name", "")), audited)
 
 
 def _category(row: Any) -> Category:

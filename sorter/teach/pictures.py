@@ -14,7 +14,7 @@ import numpy as np
 from sorter.dataset.layout import UNKNOWN, read_answered, read_unknown
 from sorter.domain import Taxonomy
 from sorter.errors import DataError
-from sorter.teach.features import FeatureReader
+from sorter.teach.features import BLURRED, FeatureReader
 from sorter.teach.lessons import MAX_LESSONS
 from sorter.teach.site import Kind, Lesson
 from sorter.text import escape
@@ -67,16 +67,25 @@ def find_answered(
     return found
 
 
-def read_lessons(
-    answered: Sequence[Answered], reader: FeatureReader
-) -> tuple[list[Lesson], list[LeftOut], int]:
-    """The lessons, what was left out, and how many copies were dropped.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Lessons, what was left out, the copies dropped, and which of the pictures are blurred."""
+
+    lessons: tuple[Lesson, ...]
+    left_out: tuple[LeftOut, ...]
+    copies: int
+    blurred: tuple[Path, ...]
+
+
+def read_lessons(answered: Sequence[Answered], reader: FeatureReader) -> Read:
+    """The lessons of these pictures.
 
     Raises DataError where one content has two answers, naming both files.
     """
     lessons: dict[str, Lesson] = {}
     paths: dict[str, Answered] = {}
     left_out: list[LeftOut] = []
+    blurred: list[Path] = []
     copies = 0
     for one, shot in zip(answered, reader.of_files(a.path for a in answered), strict=True):
         if shot.features is None:
@@ -92,11 +101,14 @@ def read_lessons(
             copies += 1
             continue
         paths[shot.sha256] = one
+        if shot.blur > BLURRED:
+            blurred.append(one.path)
         # As they are stored, so that what is learnt now is what is learnt from the file.
         features = shot.features.astype(np.float16).astype(np.float32)
         lessons[shot.sha256] = Lesson(shot.sha256, one.kind, one.code, features, one.path.name)
     kept = _without_copies(list(lessons.values()))
-    return kept, left_out, copies + len(lessons) - len(kept)
+    copies += len(lessons) - len(kept)
+    return Read(tuple(kept), tuple(left_out), copies, tuple(blurred))
 
 
 def _without_copies(lessons: Sequence[Lesson]) -> list[Lesson]:

@@ -18,19 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from sorter.domain import Policy, Taxonomy
+from sorter.domain import Taxonomy
 from sorter.errors import BundleError, FolderError
 from sorter.files import part_name, sync_folder, write_whole
 from sorter.teach import graph, reference
 from sorter.teach import lessons as lists
-from sorter.teach.features import FeatureReader
-from sorter.teach.learn import added
-from sorter.teach.site import Lessons, Site
-from sorter.teach.tail import Tail, read_ir
+from sorter.teach.site import Lessons
+from sorter.teach.tail import F32, read_ir
+from sorter.teach.teacher import Teaching, best_precision
 from sorter.vision import engine
 from sorter.vision.bundle import MODEL_FILES, Bundle, model_file, open_bundle, put_bundle
 from sorter.vision.metadata import change_metadata
-from sorter.vision.model import Classifier
 
 BASE = "base"
 """The folder of the released bundle inside a taught one."""
@@ -79,14 +77,7 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def write_taught(
-    base: Bundle,
-    lessons: Lessons,
-    site: Site,
-    taxonomy: Taxonomy,
-    policy: Policy,
-    out: Path,
-    *,
-    card: Mapping[str, Any],
+    base: Bundle, lessons: Lessons, teaching: Teaching, out: Path, *, card: Mapping[str, Any]
 ) -> Bundle:
     """Write the taught bundle `out`, replacing the one that is there; it comes back opened.
 
@@ -98,14 +89,18 @@ def write_taught(
             xml = model_file(base, precision)
             model = read_ir(xml)
             classes = len(base.taxonomy.categories)
-            graph.join(model, graph.find_places(model, classes, source=xml), site)
-            change_metadata(model, taxonomy=taxonomy, policy=policy)
+            places = graph.find_places(model, classes, source=xml)
+            features = places.features.get_node().get_friendly_name()
+            graph.join(model, places, teaching.site)
+            change_metadata(model, taxonomy=teaching.taxonomy, policy=teaching.policy)
             engine.openvino().save_model(model, part / xml.name, compress_to_fp16=False)
+            if precision == best_precision(base):
+                _check(part / xml.name, features, lessons, teaching)
         _copy_release(base, part / BASE)
         write_whole(part / lists.FILE, lists.to_text(lessons))
         document = {**base.card, **card}
         write_whole(part / "card.json", json.dumps(document, ensure_ascii=False, indent=2) + "\n")
-        _check(base, open_bundle(part), site)
+        open_bundle(part)
     return open_bundle(out)
 
 
@@ -162,22 +157,20 @@ def _files_of(xml: str) -> tuple[str, str]:
     return xml, str(Path(xml).with_suffix(".bin"))
 
 
-def _check(base: Bundle, taught: Bundle, site: Site) -> None:
-    """The edge's own classifier gives what the judge saw, on a grey ramp."""
-    precision = "int8" if "int8" in base.precisions else base.precisions[0]
-    xml, classes = model_file(base, precision), len(base.taxonomy.categories)
-    side = base.size_px
-    ramp = np.linspace(0, 255, side * side * 3).reshape(side, side, 3).astype(np.uint8)
-    tail = Tail(xml, classes, new=len(taught.taxonomy.categories) - classes)
-    seen = tail.see(FeatureReader(xml, classes).of_pixels(ramp)[None])
-    (expected,) = tail.answers(seen, added(seen, site))
-    got = Classifier(taught, precision=precision).predict(ramp[None]).probabilities[0]
-    delta = float(np.abs(got - np.array(expected.probabilities)).max())
-    if not delta <= MAX_DELTA:
-        raise BundleError(
-            f"{taught.path.name}: answers otherwise than it was judged, by {delta:.3f}; not "
-            "written; please report this"
-        )
+def _check(xml: Path, name: str, lessons: Lessons, teaching: Teaching) -> None:
+    """The written network, behind its node `name`, answers as the judge saw.
+
+    What lies before the features is the released network's own, and was not touched.
+    """
+    model = engine.core().compile_model(graph.cut_behind(read_ir(xml), name), "CPU", F32)
+    for lesson, expected in zip(lessons.lessons, teaching.proof, strict=False):
+        got = model([lesson.features[None]])[0][0]
+        delta = float(np.abs(got - np.array(expected.probabilities)).max())
+        if not delta <= MAX_DELTA:
+            raise BundleError(
+                f"{xml.name}: answers otherwise than it was judged, by {delta:.3f}; not written; "
+                "please report this"
+            )
 
 
 def _sync(file: Path) -> None:

@@ -38,7 +38,8 @@ class Kind(StrEnum):
 class Lesson:
     """One taught picture: its SHA-256, what it shows, and its features (F,).
 
-    `code` is the class's, "" unless `kind` is ITEM. `name` is the file's, for messages.
+    `code` is the class's, "" unless `kind` is ITEM. `name` is the file's, for messages. `audited`:
+    the station sorted it and a person judged that blindly, so that it stands for others.
     """
 
     sha256: str
@@ -46,6 +47,7 @@ class Lesson:
     code: str
     features: Array
     name: str = ""
+    audited: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,6 +24,8 @@ from sorter.vision.metadata import MAX_BIN_BYTES, MAX_XML_BYTES, read_file
 
 BATCH = 64
 """Rows per request, where the network allows it."""
+F32 = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+"""How parts of a network are compiled, so that they answer alike on every machine."""
 SAME = 0.98
 """The cosine in the memory's space from which on two pictures are of one photograph."""
 
@@ -174,13 +176,12 @@ def read_ir(xml: Path) -> Any:
 
 def _compile(tail: Any) -> tuple[Any, int]:
     """A request, and how many rows it takes."""
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
     shapes = [list(port.shape) for port in tail.inputs]
     for batch in (BATCH, 1):
         try:
             tail.reshape({i: [batch, *shape[1:]] for i, shape in enumerate(shapes)})
             if all(output.shape[0] == batch for output in tail.outputs):
-                compiled = engine.core().compile_model(tail, "CPU", settings)
+                compiled = engine.core().compile_model(tail, "CPU", F32)
                 return compiled.create_infer_request(), batch
         except RuntimeError:  # a graph with its batch written into it
             continue

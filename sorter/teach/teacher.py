@@ -27,21 +27,27 @@ from sorter.teach.learn import (
 from sorter.teach.reference import Reference, from_memory, read_reference
 from sorter.teach.site import EMPTY_THRESHOLD, Array, Kind, Lesson, Lessons, Site
 from sorter.teach.tail import SAME, Added, Seen, Tail, rows_of
+from sorter.teach.thresholds import Raised, raise_thresholds
 from sorter.vision.bundle import Bundle, model_file
 from sorter.vision.decide import decide
 
 FOLDS = 5
 """Into so many parts the taught pictures are put, each judged by what the others taught."""
-REPLAYS = (REPLAY, 3 * REPLAY, 10 * REPLAY)
+REPLAYS = (REPLAY, 3 * REPLAY, 10 * REPLAY, 30 * REPLAY)
 """How much old photographs count, tried in turn until they stay as they were."""
-CALM = 0.015
-"""Of the old photographs' labels, at most so many change before more weight is tried."""
-CALM_FALL = 0.003
+CALM, CALM_MORE, CALM_MOST = 0.008, 0.00015, 0.015
+"""Of the old photographs' labels, at most so many change before more weight is tried: the first,
+and the second for each taught picture, up to the third."""
+CALM_FALL = 0.002
 """The same of what is lost of their accuracy."""
 FALL_LABEL, FALL_BIN = 0.010, 0.005
 """By more than so much, and more than chance explains, the old knowledge may not fall."""
 SURE = 0.7
 """The others contradict a picture that they call something else with this probability."""
+SOME = 3
+"""One old photograph in so many is replayed to the heads that only judge."""
+PROOF = 4
+"""Lessons that the written network is tried on."""
 FEW = 5
 """Fewer pictures of a class than this are too few."""
 
@@ -86,7 +92,9 @@ class Teaching:
 
     `after` is None where no picture can be judged without itself. `none` are pictures of no class:
     how many there are, and how many were and are `sorted`. `known` pictures are sorted right
-    already. `stored` is False where the memory's keys stood in for old photographs.
+    already. `stored` is False where the memory's keys stood in for old photographs. `raised` are
+    the thresholds of `policy` that audited pictures raised; the figures are of those before.
+    `proof` is what the first few lessons are called, for the written network to be held against.
     """
 
     site: Site
@@ -102,6 +110,8 @@ class Teaching:
     stored: bool
     doubts: tuple[Doubt, ...]
     advice: tuple[Advice, ...]
+    raised: tuple[Raised, ...]
+    proof: tuple[Prediction, ...]
 
 
 def extended(taxonomy: Taxonomy, new: Sequence[Category]) -> Taxonomy:
@@ -137,6 +147,11 @@ def teach(base: Bundle, lessons: Lessons) -> Teaching:
     held = pupil.held_out(seen, labels, empty)
     site, old_after, changed = pupil.settle(seen, labels, empty)
     items = labels >= 0
+    raised: tuple[Raised, ...] = ()
+    if held is not None:
+        audited = [i for i, one in enumerate(lessons.lessons) if one.audited]
+        truths = [taxonomy.categories[labels[i]].bin if items[i] else "" for i in audited]
+        policy, raised = raise_thresholds(policy, [held[1][i] for i in audited], truths, taxonomy)
     judged = held[1] if held is not None else before
     known = sum(
         d.status is Status.SORTED and d.label.code == lesson.code
@@ -160,6 +175,8 @@ def teach(base: Bundle, lessons: Lessons) -> Teaching:
         stored=reference.stored,
         doubts=_doubts(lessons.lessons, labels, held[0], taxonomy) if held is not None else (),
         advice=_advice(labels, judged, taxonomy),
+        raised=raised,
+        proof=tuple(pupil.answers(seen.rows(np.arange(min(len(seen), PROOF))), site)),
     )
 
 
@@ -181,11 +198,11 @@ class Pupil:
         self, tail: Tail, reference: Reference, taxonomy: Taxonomy, policy: Policy
     ) -> None:
         self._tail, self._taxonomy, self._policy = tail, taxonomy, policy
-        self._all = tail.see(reference.features)
-        self._all_own = tail.without_own_key(self._all)
-        self._known = reference.labels >= 0
-        self._labels = reference.labels[self._known]
-        self._old, self._own = self._all.rows(self._known), self._all_own[self._known]
+        seen = tail.see(reference.features)
+        self._whole = _Old(seen, tail.without_own_key(seen), reference.labels >= 0)
+        self._some = self._whole.every(SOME)
+        self._labels = reference.labels[self._whole.known]
+        self._old, self._own = self._whole.of_classes
         self._old_decisions = self.decide(tail.answers(self._old, Added(self._quiet(self._own))))
         self.old_before = figures(self._old_decisions, self._labels, taxonomy)
 
@@ -193,18 +210,31 @@ class Pupil:
         """What the release says."""
         return self.decide(self._tail.answers(seen, Added(self._quiet(self._nothing(seen)))))
 
+    def answers(self, seen: Seen, site: Site) -> list[Prediction]:
+        """What is said with `site`."""
+        return self._tail.answers(seen, added(seen, site))
+
     def learn(
-        self, seen: Seen, labels: NDArray[np.int64], empty: NDArray[np.bool_], replay: float
+        self,
+        seen: Seen,
+        labels: NDArray[np.int64],
+        empty: NDArray[np.bool_],
+        replay: float,
+        *,
+        briefly: bool = False,
     ) -> Site:
-        """The whole site: scores first, then the strangeness that they leave, then empty trays."""
-        prior = self._tail.prior
-        task = Task(seen, labels, self._old, self._own, self._tail.width)
-        site = learn_move(task, prior, replay=replay)
+        """The whole site: scores first, then the strangeness that they leave, then empty trays.
+
+        `briefly` replays a part of the old photographs, each of which counts the more for it.
+        """
+        prior, width = self._tail.prior, self._tail.width
+        old = self._some if briefly else self._whole
+        site = learn_move(Task(seen, labels, *old.of_classes, width), prior, replay=replay)
         if not self._tail.has_strangeness or not len(labels):
             return site
         now = self._strangeness(seen, added(seen, site).scores)
-        then = self._strangeness(self._all, self._all_own + added(self._all, site).scores)
-        whole = Task(seen, labels, self._all, self._all_own, self._tail.width)
+        then = self._strangeness(old.seen, old.own + added(old.seen, site).scores)
+        whole = Task(seen, labels, old.seen, old.own, width)
         limit = float(_logit(np.array([self._policy.unknown_threshold]))[0])
         strange = learn_strangeness(whole, prior, now=now, then=then, limit=limit)
         return replace(site, strange=strange, empty=learn_empty(whole, prior, empty))
@@ -216,10 +246,11 @@ class Pupil:
 
         Then the old photographs' figures with that, and how many of their labels changed.
         """
+        most = min(CALM_MOST, CALM + CALM_MORE * len(labels))
         for replay in REPLAYS:
             site = self.learn(seen, labels, empty, replay)
             after, changed = self.old(site)
-            calm = changed <= CALM * after.pictures
+            calm = changed <= most * after.pictures
             if calm and not _falls(self.old_before, after, CALM_FALL):
                 break
         return site, after, changed
@@ -242,9 +273,9 @@ class Pupil:
         answers: dict[int, Prediction] = {}
         for fold in range(int(part.max()) + 1):
             mine = part == fold
-            site = self.learn(seen.rows(~mine), labels[~mine], empty[~mine], REPLAY)
+            site = self.learn(seen.rows(~mine), labels[~mine], empty[~mine], REPLAY, briefly=True)
             rows = seen.rows(mine)
-            said = self._tail.answers(rows, added(rows, site))
+            said = self.answers(rows, site)
             answers |= dict(zip(np.flatnonzero(mine).tolist(), said, strict=True))
         ordered = [answers[i] for i in range(len(labels))]
         return ordered, self.decide(ordered)
@@ -264,6 +295,26 @@ class Pupil:
         quiet = to_scores.copy()
         quiet[:, self._tail.classes :] = -50.0
         return quiet
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Old:
+    """Old photographs: what the network sees of them, what to add to their scores so that no key
+    of their own helps (see `Tail.without_own_key`), and which of them are of a class."""
+
+    seen: Seen
+    own: Array
+    known: NDArray[np.bool_]
+
+    @property
+    def of_classes(self) -> tuple[Seen, Array]:
+        """Those of a class."""
+        return self.seen.rows(self.known), self.own[self.known]
+
+    def every(self, nth: int) -> _Old:
+        """One in `nth`."""
+        rows = np.arange(0, len(self.seen), nth)
+        return _Old(self.seen.rows(rows), self.own[rows], self.known[rows])
 
 
 def _parts(seen: Seen, labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sorter.cli.app import app
+from sorter.teach.features import BLURRED, blur_of
 from sorter.vision.bundle import default_bundle, open_bundle
 from sorter.vision.model import open_model
 from tests.support.schooled import old_pictures, pictures_of, save_pictures, write_schooled
@@ -282,3 +283,13 @@ def test_the_bundle_that_ships_can_be_taught(tmp_path: Path) -> None:
     told = run(tmp_path / "c", "--model", default_bundle(), "--dry-run")
     assert told["lessons"] == 4
     assert np.isfinite(told["old"]["changed"])
+
+
+def test_blurred_pictures_are_named_and_sharp_ones_are_not(tmp_path: Path) -> None:
+    stream = np.random.default_rng(4)
+    steps = np.kron(stream.integers(0, 255, (28, 28, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    smeared = steps.astype(float)
+    for axis in (0, 1):
+        smeared = np.mean([np.roll(smeared, by, axis) for by in range(-6, 7)], axis=0)
+    assert blur_of(steps) < BLURRED < blur_of(smeared.astype(np.uint8))
+    assert blur_of(np.full((32, 32, 3), 90, np.uint8)) == 0.0, "one colour says nothing"
