@@ -169,6 +169,97 @@ def iso_items(data: bytes) -> list[tuple[bytes, Place]]:
         return []
 
 
+def av1_size(data: bytes) -> tuple[int, int]:
+    """(width, height) in pixels, the largest of an AVIF's frames, whatever its boxes say.
+
+    From the sequence header of each coded picture (AV1 specification, 5.5), which is what a decoder
+    takes memory for. (0, 0) where none can be found.
+    """
+    starts = [place[0] for kind, place in iso_items(data) if kind == b"av01"]
+    starts += _track_starts(data, 0, len(data))
+    width = height = 0
+    for start in starts:
+        for kind, content in _obus(data, start):
+            if kind == 1:
+                size = _sequence_size(content)
+                width, height = max(width, size[0]), max(height, size[1])
+    return width, height
+
+
+def _track_starts(data: bytes, start: int, end: int) -> Iterator[int]:
+    """Where the first sample of each track of an image sequence lies."""
+    for kind, at, stop in _boxes(data, start, end):
+        if kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+            yield from _track_starts(data, at, stop)
+        elif kind in (b"stco", b"co64"):
+            yield int.from_bytes(data[at + 8 : at + (12 if kind == b"stco" else 16)], "big")
+
+
+def _obus(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """The first units of an AV1 stream, up to its first frame: the type and content of each."""
+    while at < len(data):
+        head = data[at]
+        at += 2 if head & 4 else 1  # an extension
+        length = shift = 0
+        while head & 2 and at < len(data) and shift < 56:
+            length |= (data[at] & 127) << shift
+            shift += 7
+            at += 1
+            if data[at - 1] < 128:
+                break
+        kind = head >> 3 & 15
+        if kind in (3, 6) or not head & 2:
+            return
+        yield kind, data[at : at + length]
+        at += length
+
+
+class _Bits:
+    """Reads numbers of a few bits each; zeros after the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
+
+    def take(self, count: int) -> int:
+        self._left -= count
+        bits = self._value >> self._left if self._left >= 0 else 0
+        return bits & ((1 << count) - 1)
+
+
+def _sequence_size(header: bytes) -> tuple[int, int]:
+    bits = _Bits(header[:512])
+    bits.take(4)
+    if bits.take(1):  # a reduced header, of a still picture
+        bits.take(5)
+    else:
+        _skip_operating_points(bits)
+    across, down = bits.take(4) + 1, bits.take(4) + 1
+    return bits.take(across) + 1, bits.take(down) + 1
+
+
+def _skip_operating_points(bits: _Bits) -> None:
+    delay_bits = 0
+    if bits.take(1):  # timing
+        bits.take(64)
+        if bits.take(1):
+            zeros = 0
+            while zeros < 32 and not bits.take(1):
+                zeros += 1
+            bits.take(zeros)
+        if bits.take(1):  # the decoder's model
+            delay_bits = bits.take(5) + 1
+            bits.take(32 + 5 + 5)
+    has_delay = bits.take(1)
+    for _ in range(bits.take(5) + 1):
+        bits.take(12)
+        if bits.take(5) > 7:
+            bits.take(1)
+        if delay_bits and bits.take(1):
+            bits.take(2 * delay_bits + 1)
+        if has_delay and bits.take(1):
+            bits.take(4)
+
+
 def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Each box between as (type, start of its content, end)."""
     while start + 8 <= end:

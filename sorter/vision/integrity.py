@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from sorter.errors import ImageError
 from sorter.vision.containers import (
+    av1_size,
     iso_items,
     jpeg_frame,
     jpeg_segments,
@@ -204,7 +205,13 @@ def check_other(data: bytes, kind: str) -> None:
 
 
 def buffered_pixels(data: bytes, kind: str, pixels: int) -> int:
-    """How many pixels a decoder may hold for a picture of so many: a TIFF's tiles may be larger."""
+    """How many pixels a decoder may hold for a picture of so many.
+
+    A TIFF's tiles may be larger than it, and an AVIF's coded picture.
+    """
+    if kind == "avif":
+        width, height = av1_size(data)
+        return max(pixels, width * height)
     if kind != "tiff":
         return pixels
     tags = tiff_directory(data)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sorter.errors import ImageError
-from sorter.vision import images, integrity
+from sorter.vision import containers, images, integrity
 from tests.support.corpus import good_jpeg, huge_png
 
 SIDE = 32
@@ -209,3 +209,16 @@ def test_a_webp_s_size_is_known_before_it_is_opened(options: dict[str, Any]) -> 
     assert integrity.webp_size(stream.getvalue()[:20]) == (0, 0)
     with pytest.raises(ImageError, match="max-pixels"):
         images.decode(stream.getvalue(), 224, max_pixels=301 * 37 - 1)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_an_avif_is_as_large_as_its_coded_picture(frames: int) -> None:
+    stream = io.BytesIO()
+    shots = [Image.new("RGB", (901, 403), (90 * i, 0, 0)) for i in range(frames)]
+    shots[0].save(stream, "AVIF", speed=10, save_all=frames > 1, append_images=shots[1:])
+    assert containers.av1_size(stream.getvalue()) == (901, 403)
+    lying = bytearray(stream.getvalue())
+    at = lying.index(b"ispe") + 8
+    lying[at : at + 8] = bytes((0, 0, 0, 9, 0, 0, 0, 9))
+    assert integrity.buffered_pixels(bytes(lying), "avif", 81) == 901 * 403
+    assert containers.av1_size(stream.getvalue()[:200]) == (0, 0)
