@@ -350,3 +350,16 @@ def test_no_journal_there(tmp_path: Path) -> None:
     (tmp_path / "text.sqlite").write_text("no database")
     with pytest.raises(JournalError, match="cannot read"):
         summarise(tmp_path / "text.sqlite")
+
+
+def test_one_whose_station_ended_before_its_first_byte_is_begun(tmp_path: Path) -> None:
+    """Nothing is set aside: a reader that has the renamed file open deletes the new one's log."""
+    file = tmp_path / "journal.sqlite"
+    file.touch()
+    with contextlib.closing(open_journal(file)) as journal:
+        assert journal.warnings == ()
+    assert not list(tmp_path.glob("*damaged*"))
+    file.write_bytes(b"")  # what a power cut leaves, with the reserve beside it
+    with contextlib.closing(open_journal(file)) as journal:
+        assert "empty, as after a power cut" in journal.warnings[0]
+    assert list(tmp_path.glob("*damaged*"))

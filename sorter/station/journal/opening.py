@@ -229,11 +229,13 @@ def _connect(path: Path, *, is_new: bool) -> sqlite3.Connection:
     """Connect, check and migrate. Raises _DamagedError, JournalError, sqlite3.Error."""
     if unsound_mark(path).exists():
         raise _DamagedError("the journal was found damaged while in use")
-    if is_new:
-        if path.with_name(path.name + "-wal").exists() or reserve_of(path).exists():
-            raise _DamagedError("the journal was lost, only its side files are left")
-    elif path.stat().st_size == 0:
+    left = path.with_name(path.name + "-wal").exists() or reserve_of(path).exists()
+    if is_new and left:
+        raise _DamagedError("the journal was lost, only its side files are left")
+    if not is_new and left and path.stat().st_size == 0:
         # SQLite would take it for a new one, and numbers would begin again under an old device.
+        # Without side files it is one whose station ended before its first byte: renaming it would
+        # let whoever looks into it take the next one's side files for its own.
         raise _DamagedError("the journal is empty, as after a power cut")
     db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
     try:
