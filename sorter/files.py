@@ -216,14 +216,10 @@ def whole_path(
     try:
         yield part
         if sync:
-            handle = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            make_durable(part)
         part.replace(path)
         if sync:
-            sync_folder(path.parent)
+            make_durable(path.parent)
     except OSError as error:
         todo = advice or (f"name another {option}" if option else "make room, or name another")
         raise FolderError(
@@ -330,7 +326,7 @@ def replace_folder(part: Path, folder: Path) -> None:
         part.replace(folder)
     elif part.exists() and not folder.exists():
         part.replace(folder)
-    sync_folder(folder.absolute().parent)
+    make_durable(folder.absolute().parent)
     if old != folder:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -345,12 +341,12 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(rename(here, os.fsencode(one), here, os.fsencode(other), 2) == 0)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable. Raises OSError where the disk fails.
+def make_durable(path: Path) -> None:
+    """A file's bytes, or a folder's names, onto the disk. Raises OSError where it fails.
 
     A file system that cannot sync a folder, as some network shares, has no more to give.
     """
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     except OSError as error:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import SupportsFloat
 
 from train.config import Config
 
@@ -37,61 +36,32 @@ class Epoch:
         return f"{text}  {self.pictures_per_s:.0f} pictures/s  about {left / 60:.0f} min left"
 
 
-class Ticker:
-    """Says where an epoch of `steps` steps stands, at most every `every_s` seconds."""
+class Steps:
+    """Says how far a long stage is, at most every `every_s` seconds; `first` were done before."""
 
     def __init__(
         self,
         say: Callable[[str], None],
-        epoch: int,
-        steps: int,
-        config: Config,
+        what: str,
+        unit: str,
         *,
+        first: int = 0,
         every_s: float = 30.0,
-    ) -> None:
-        self._say, self._every_s, self._config = say, every_s, config
-        self._epoch, self._steps, self._seen = epoch, steps, 0
-        self._begun = time.perf_counter()
-        self._next = self._begun + every_s
-
-    def show(self, step: int, loss_sum: SupportsFloat) -> None:
-        """`step` steps of the epoch are done, and their losses sum to `loss_sum`.
-
-        That may lie on a GPU: it is read only when a line is due.
-        """
-        self._seen += self._config.batch
-        now = time.perf_counter()
-        if now < self._next:
-            return
-        self._next = now + self._every_s
-        speed = self._seen / (now - self._begun)
-        left = (self._steps - step) * self._config.batch / speed
-        loss = float(loss_sum) / step
-        self._say(
-            f"epoch {self._epoch + 1}/{self._config.epochs}  step {step}/{self._steps}  "
-            f"loss {loss:.4f}  {speed:.0f} pictures/s  {left:.0f} s left in this epoch"
-        )
-
-
-class Steps:
-    """Says how far a stage before the training is, at most every `every_s` seconds."""
-
-    def __init__(
-        self, say: Callable[[str], None], what: str, unit: str, *, every_s: float = 30.0
     ) -> None:
         self._say, self._what, self._unit, self._every_s = say, what, unit, every_s
         self._begun = time.perf_counter()
         self._next = self._begun + every_s
+        self._first = first
 
-    def show(self, done: int, total: int) -> None:
-        """`done` of `total` are done."""
+    def show(self, done: int, total: int, *, note: Callable[[], str] = str) -> None:
+        """`done` of `total` are done. `note` is what else to say, asked only when a line is due."""
         now = time.perf_counter()
-        if now < self._next or not done:
+        if now < self._next or done <= self._first:
             return
         self._next = now + self._every_s
-        speed = done / (now - self._begun)
+        speed = (done - self._first) / (now - self._begun)
         self._say(
-            f"{self._what}: {done}/{total}  {speed:.0f} {self._unit}/s  "
+            f"{self._what}: {done}/{total}  {note()}{speed:.0f} {self._unit}/s  "
             f"about {(total - done) / speed:.0f} s left"
         )
 

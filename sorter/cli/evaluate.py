@@ -187,29 +187,25 @@ def _show(engine: Judged, result: Evaluation) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(highlight=False)
     console.print(
         f"{engine.value} puts {result.bin_accuracy:.0%} of the pictures into the right bin; asked "
         f"to be sure, it leaves {1 - result.coverage:.0%} unsure and has "
         f"{result.wrong_bin_rate:.1%} of the others in a wrong bin",
-        highlight=False,
         soft_wrap=True,
     )
     console.print(
         f"{engine.value}: {result.n} pictures, label {result.label_accuracy:.2%}, "
         f"bin {result.bin_accuracy:.2%}, macro-F1 {result.macro_f1:.3f}, "
-        f"ECE {result.ece:.3f} ({result.ece_uncalibrated:.3f} before calibration)",
-        highlight=False,
+        f"ECE {result.ece:.3f} ({result.ece_uncalibrated:.3f} before calibration)"
     )
     console.print(
-        f"sorted {result.coverage:.1%}, of which {result.wrong_bin_rate:.2%} in a wrong bin",
-        highlight=False,
+        f"sorted {result.coverage:.1%}, of which {result.wrong_bin_rate:.2%} in a wrong bin"
     )
     if result.unknown is not None:
         console.print(
             f"unknown: {result.unknown.n} pictures, {result.unknown.unsure:.1%} left unsure, "
-            f"AUROC {result.unknown.auroc:.3f}",
-            highlight=False,
+            f"AUROC {result.unknown.auroc:.3f}"
         )
     table = Table("class", "n", "recall", "precision", "F1")
     for group in (*result.by_bin, *result.by_class):
@@ -220,7 +216,7 @@ def _show(engine: Judged, result: Evaluation) -> None:
             )
     console.print(table)
     for pair in result.confused:
-        console.print(f"{pair.n} x {pair.truth.name} called {pair.called.name}", highlight=False)
+        console.print(f"{pair.n} x {pair.truth.name} called {pair.called.name}")
 
     curve = Table("if every threshold were", "sorted", "of which in a wrong bin")
     for point in result.curve:

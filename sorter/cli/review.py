@@ -6,9 +6,10 @@ import contextlib
 import functools
 import json
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,7 @@ from sorter.cli.options import LangName, ModelFolder
 from sorter.domain import Category, Taxonomy
 from sorter.errors import FolderError, SorterError
 from sorter.files import refuse_overlap
+from sorter.host.signals import handled
 from sorter.text import Lang
 
 if TYPE_CHECKING:
@@ -108,7 +110,9 @@ def review(
         with ReviewServer(page, host=host, port=port) as server:
             _announce(server, host, as_json=as_json, browser=not no_open)
             try:
-                _serve(server)
+                # Finish on the page or SIGTERM end it, Ctrl-C by KeyboardInterrupt.
+                with handled(signal.SIGTERM, by=lambda _: server.finish()):
+                    server.serve_forever(poll_interval=0.1)
             finally:
                 # Takes the page's lock: an answer under way is finished before the log is closed.
                 totals = page.totals()
@@ -192,20 +196,6 @@ def _announce(server: ReviewServer, host: str, *, as_json: bool, browser: bool) 
     # Without a display webbrowser would start a text browser in this very terminal.
     if browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         webbrowser.open(server.url)
-
-
-def _serve(server: ReviewServer) -> None:
-    """Until Finish, Ctrl-C (KeyboardInterrupt) or SIGTERM, which ends it like Finish."""
-    import signal
-
-    def end(_number: int, _frame: Any) -> None:
-        server.finish()
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        server.serve_forever(poll_interval=0.1)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _close(totals: dict[str, int], into: Path, *, as_json: bool) -> None:

@@ -5,10 +5,11 @@ Owns the handlers while a station is wired and runs. Decides nothing.
 
 from __future__ import annotations
 
-import contextlib
 import signal
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
+
+from sorter.host.signals import handled
 
 if TYPE_CHECKING:
     from sorter.station.health.status import StationStatus
@@ -29,20 +30,11 @@ class Asked:
         """How the station was when it last looked; None before there is one."""
         return self.station.seen if self.station is not None else None
 
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> AbstractContextManager[None]:
         """Take the signals; the handlers of before come back at the end."""
-        before = {
-            number: signal.signal(number, self._hear)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return handled(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, by=self._hear)
 
-    def _hear(self, number: int, _frame: object) -> None:
+    def _hear(self, number: int) -> None:
         if number != signal.SIGHUP:
             self.to_stop = True
             if self.station is not None:

@@ -22,6 +22,7 @@ from sorter.actuator.simulator.eventlog import EventLog
 from sorter.actuator.simulator.simulator import Simulator
 from sorter.demo.pictures import Camera, DemoPicture
 from sorter.domain import ItemState, Record, Taxonomy
+from sorter.host.signals import handled
 from sorter.station.compose import open_station
 from sorter.station.health.systemd import Notifier
 from sorter.station.interfaces import Model
@@ -104,7 +105,9 @@ def play(
         timer.daemon = True
         stack.callback(timer.cancel)
         stack.callback(camera.close)
-        stack.enter_context(_stopped_by_signals(end_early))
+        if threading.current_thread() is threading.main_thread():  # no other may ask for signals
+            ends = signal.SIGINT, signal.SIGTERM
+            stack.enter_context(handled(*ends, by=lambda _: end_early()))
         timer.start()
         station.run()
         camera.close()
@@ -136,23 +139,6 @@ def _simulated_gate(log: Path, *, bins: int) -> Iterator[str]:
     finally:
         gate.stop()
         thread.join()
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run; only the main thread may ask for that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        number: signal.signal(number, lambda _number, _frame: stop())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _moves(log: Path) -> list[int]:

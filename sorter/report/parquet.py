@@ -13,7 +13,7 @@ from typing import Any
 
 from sorter.domain import Outcome
 from sorter.errors import FolderError, MissingExtraError, UsageError
-from sorter.files import STDOUT, part_name, place_for, sync_folder
+from sorter.files import STDOUT, make_durable, part_name, place_for
 from sorter.report import jsonl
 
 GROUP = 8192
@@ -92,8 +92,9 @@ class ParquetFile:
         self._flush()
         try:
             self._writer.close()
+            make_durable(self._part)
             self._part.replace(self.path)
-            sync_folder(self.path.parent)
+            make_durable(self.path.parent)
         except OSError as error:
             raise _refused(self.path, error) from error
 

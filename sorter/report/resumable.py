@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from sorter.errors import FolderError, UsageError
-from sorter.files import STDOUT, part_name, place_for, sync_folder
+from sorter.files import STDOUT, make_durable, part_name, place_for
 from sorter.text import escape
 
 ReadRow = Callable[[str], tuple[str, bool] | None]
@@ -195,7 +195,7 @@ class RowFile:
         os.fsync(self._file.fileno())
         self._part.replace(self.path)
         self._left.unlink(missing_ok=True)
-        sync_folder(self.path.parent)
+        make_durable(self.path.parent)
 
     def _place_of(self, raw: bytes) -> tuple[bool, str]:
         """Where a row stands in the order of paths; URLs come after files."""

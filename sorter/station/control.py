@@ -14,11 +14,12 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sorter.domain import LinkStatus, Movement
+from sorter.domain import Movement
 from sorter.station.interfaces import Actuator
 
 log = logging.getLogger(__name__)
@@ -96,10 +97,10 @@ class Control:
         except (ValueError, KeyError, TypeError, RecursionError):
             return {"error": f"ask one of {', '.join(Ask)}"}
         if ask is Ask.PING:
-            return _of_status(self._actuator.status())
+            return asdict(self._actuator.status())
         log.warning("asked to %s", ask.value)
         done = self._actuator.clear() if ask is Ask.CLEAR else self._actuator.home()
-        return _of_movement(done) | _of_status(self._actuator.status())
+        return _of_movement(done) | asdict(self._actuator.status())
 
 
 def ask_station(journal: Path, ask: Ask) -> dict[str, Any] | None:
@@ -135,16 +136,6 @@ def _line(peer: socket.socket) -> bytes:
             break
         data += more
     return data.partition(b"\n")[0]
-
-
-def _of_status(status: LinkStatus) -> dict[str, Any]:
-    return {
-        "ready": status.ready,
-        "state": status.state,
-        "detail": status.detail,
-        "device": status.device,
-        "boot": status.boot,
-    }
 
 
 def _of_movement(done: Movement) -> dict[str, Any]:

@@ -20,18 +20,20 @@ import numpy as np
 
 from sorter.domain import Taxonomy
 from sorter.errors import BundleError, FolderError
-from sorter.files import part_name, sync_folder, write_whole
+from sorter.files import write_whole
 from sorter.teach import graph, reference
 from sorter.teach import lessons as lists
 from sorter.teach.site import Lessons
 from sorter.teach.tail import F32, read_ir
 from sorter.teach.teacher import Teaching, best_precision
 from sorter.vision import engine
-from sorter.vision.bundle import MODEL_FILES, Bundle, model_file, open_bundle, put_bundle
+from sorter.vision.bundle import MODEL_FILES, Bundle, model_file, open_bundle, written_bundle
 from sorter.vision.metadata import change_metadata
 
 BASE = "base"
 """The folder of the released bundle inside a taught one."""
+_ADVICE = "make room, or name another --out"
+
 MAX_DELTA = 0.01
 """What the network's answer may differ from what was judged, as a probability."""
 
@@ -84,7 +86,7 @@ def write_taught(
     Raises FolderError, and leaves what was there, where the disk refuses; BundleError where the
     written network does not answer as it was judged.
     """
-    with _written(out) as part:
+    with written_bundle(out, advice=_ADVICE) as part:
         for precision in base.precisions:
             xml = model_file(base, precision)
             model = read_ir(xml)
@@ -106,14 +108,14 @@ def write_taught(
 
 def write_released(base: Bundle, out: Path) -> Bundle:
     """Write the released bundle to `out`, byte for byte, as nothing is taught any more."""
-    with _written(out) as part:
+    with written_bundle(out, advice=_ADVICE) as part:
         _copy_release(base, part)
     return open_bundle(out)
 
 
 def write_mapped(bundle: Bundle, taxonomy: Taxonomy, out: Path) -> Bundle:
     """Write `bundle` with `taxonomy`, whose classes are the same, to `out`."""
-    with _written(out) as part:
+    with written_bundle(out, advice=_ADVICE) as part:
         shutil.copytree(bundle.path, part, dirs_exist_ok=True)
         for precision in bundle.precisions:
             xml = model_file(bundle, precision)
@@ -122,27 +124,6 @@ def write_mapped(bundle: Bundle, taxonomy: Taxonomy, out: Path) -> Bundle:
             engine.openvino().save_model(model, part / xml.name, compress_to_fp16=False)
         open_bundle(part)
     return open_bundle(out)
-
-
-@contextlib.contextmanager
-def _written(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to fill, which takes its place at the end, on the disk, or goes."""
-    part = out.absolute().with_name(part_name(out.name))
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        for file in part.rglob("*"):
-            _sync(file)
-        put_bundle(part, out)
-    except (OSError, RuntimeError) as error:  # openvino's own, of a file it cannot write
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1][:200]
-        raise FolderError(
-            f"{out}: the bundle cannot be written: {reason}; what was there is untouched; make "
-            "room, or name another --out"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _copy_release(base: Bundle, folder: Path) -> None:
@@ -171,14 +152,3 @@ def _check(xml: Path, name: str, lessons: Lessons, teaching: Teaching) -> None:
                 f"{xml.name}: answers otherwise than it was judged, by {delta:.3f}; not written; "
                 "please report this"
             )
-
-
-def _sync(file: Path) -> None:
-    if file.is_dir():
-        sync_folder(file)
-        return
-    handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,18 +7,19 @@ model (`model`).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sorter.domain import Policy, Taxonomy
 from sorter.errors import BundleError, FolderError
-from sorter.files import replace_folder
+from sorter.files import make_durable, part_name, replace_folder
 from sorter.text import last_line
 from sorter.vision.metadata import read_description, read_file
 
@@ -112,12 +113,30 @@ def refuse_foreign(folder: Path) -> None:
         )
 
 
-def put_bundle(part: Path, folder: Path) -> None:
-    """Move a finished bundle into its place; a README that lies there stays. Raises OSError."""
-    readme = folder / "README.md"
-    if readme.is_file():
-        shutil.copy2(readme, part / "README.md")
-    replace_folder(part, folder)
+@contextlib.contextmanager
+def written_bundle(out: Path, *, advice: str) -> Iterator[Path]:
+    """A folder beside `out` to fill, which takes its place at the end, on the disk, or goes.
+
+    A README that lies in `out` stays. Raises FolderError, with `advice`, where the disk refuses.
+    """
+    part = out.absolute().with_name(part_name(out.name))
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        readme = out / "README.md"
+        if readme.is_file():
+            shutil.copy2(readme, part / "README.md")
+        for file in part.rglob("*"):
+            make_durable(file)
+        replace_folder(part, out)
+    except (OSError, RuntimeError) as error:  # openvino's own, of a file it cannot write
+        reason = getattr(error, "strerror", None) or last_line(error)
+        raise FolderError(
+            f"{out}: the bundle cannot be written: {reason}; what was there is untouched; {advice}"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def model_file(bundle: Bundle, precision: str) -> Path:

@@ -10,12 +10,12 @@ import contextlib
 import hashlib
 import os
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 from sorter.errors import BundleError
+from sorter.files import write_whole
 from sorter.host.cores import usable_cores
 from sorter.host.processor import processor
 from sorter.text import last_line
@@ -169,14 +169,6 @@ def _write(entry: Path, blob: Any) -> None:
     data = blob if isinstance(blob, bytes) else blob.read()
     folder = entry.parent
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".new-")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(hashlib.sha256(data).digest())
-            stream.write(data)
-        Path(name).replace(entry)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(entry, hashlib.sha256(data).digest() + data, sync=False)
     for old in sorted(folder.glob("*.ovc"), key=lambda p: p.stat().st_mtime)[:-KEPT]:
         old.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ from train.fit.update import (
 from train.interrupt import Interrupt
 from train.machine import Machine
 from train.networks import Network
-from train.progress import Epoch, Ticker
+from train.progress import Epoch, Steps
 
 _EVAL_BATCH = {"cpu": 64, "cuda": 256}
 _GLANCE = 400
@@ -172,6 +172,9 @@ def fit(
         if machine.rank == 0:
             state.save(last, config)
 
+    def loss_so_far() -> str:  # on a GPU to look at it is to wait
+        return f"loss {float(loss_sum) / state.step:.4f}  "
+
     per_epoch = len(epoch_batches(job.corpus.examples, job.rows, config, 0, world=machine.world))
     steps = config.epochs * per_epoch
     update = Updates(
@@ -179,7 +182,8 @@ def fit(
     )
     while state.epoch < config.epochs:
         begun, first = time.perf_counter(), state.step
-        ticker = Ticker(say, state.epoch, per_epoch, config)
+        what = f"epoch {state.epoch + 1}/{config.epochs}"
+        ticker = Steps(say, what, "pictures", first=first * config.batch)
         network.train()
         for pictures, targets in batches(job, config, machine, state.epoch, state.step):
             at = state.epoch * per_epoch + state.step
@@ -191,7 +195,7 @@ def fit(
             if loss_sum.is_cpu:  # elsewhere to look is to wait for the device
                 _refuse_divergence(float(loss_sum), state, config)
             state.step += 1
-            ticker.show(state.step, loss_sum)
+            ticker.show(state.step * config.batch, per_epoch * config.batch, note=loss_so_far)
             if machine.agree(stop.wanted):
                 save()
                 say(f"saved {last} at epoch {state.epoch + 1}, step {state.step}")

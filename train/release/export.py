@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sorter.domain import Taxonomy
-from sorter.errors import ExportError, FolderError
+from sorter.errors import ExportError
 from sorter.taxonomy import taxonomy_to_dict
-from sorter.vision.bundle import MODEL_FILES, open_bundle, put_bundle, refuse_foreign
+from sorter.vision.bundle import MODEL_FILES, open_bundle, refuse_foreign, written_bundle
 from sorter.vision.model import Classifier
 from train import checkpoint
 from train.config import Config, to_dict
@@ -90,15 +89,7 @@ def export(
     expected = _run_torch(released, proof.pixels)
     metrics = dict(card.get("figures", {}))
     refuse_foreign(folder)
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-    except OSError as error:
-        raise FolderError(
-            f"{part}: cannot be made: {error.strerror}; name another folder with --out"
-        ) from error
-    try:
+    with written_bundle(folder, advice="make room, then sorter export RUN") as part:
         model = convert(released)
         notes = {
             "taxonomy": taxonomy,
@@ -120,14 +111,6 @@ def export(
             say(f"reference: features of {count} photographs, for sorter teach")
         save_checkpoint(part / "checkpoint.pt", network, calibration, taxonomy, config, card)
         write_json(part / "card.json", {**card, "conversion": figures}, sort_keys=True)
-        put_bundle(part, folder)
-    except OSError as error:
-        raise FolderError(
-            f"{folder}: the bundle cannot be written: {error.strerror}; make room, then sorter "
-            "export RUN"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return figures
 
 

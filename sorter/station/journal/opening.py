@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sorter.errors import JournalError
-from sorter.files import begins, refuse_foreign, refuse_picture_name, sync_folder
+from sorter.files import begins, make_durable, refuse_foreign, refuse_picture_name
 from sorter.host.mounts import NETWORK, file_system
 from sorter.station.journal.journal import (
     MAX_N,
@@ -132,7 +132,7 @@ def _open_held(
     """The journal behind a lock that is ours. Raises as `_connect`."""
     db = _connect(path, is_new=is_new)
     try:
-        sync_folder(path.parent)
+        make_durable(path.parent)
         return Journal(
             path,
             db,

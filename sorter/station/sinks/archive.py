@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sorter.domain import ItemState, Picture, Record
-from sorter.files import NAME_BYTES, claim_name, free_names, part_name, sync_folder
+from sorter.files import NAME_BYTES, claim_name, free_names, make_durable, part_name
 from sorter.station.health.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def _file(source: Path, folder: Path, name: str, *, copy: bool) -> Path:
         with contextlib.suppress(OSError):  # FAT keeps no mode and may take no time.
             shutil.copystat(source, part)
         target = _name(part, folder, name)
-        sync_folder(folder)  # Before the original goes: a power cut could take both otherwise.
+        make_durable(folder)  # Before the original goes: a power cut could take both otherwise.
     finally:
         part.unlink(missing_ok=True)
     return target
