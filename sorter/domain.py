@@ -101,8 +101,7 @@ class Outcome:
 
     `decision` is None exactly when `status` is ERROR, and `error` then says why in one line.
     `width_px` and `height_px` are the upright picture's, 0 if it could not be opened. `elapsed_ms`
-    is decode plus this picture's share of inference. `thumbnail` is a small upright JPEG, where a
-    report asked for one and the picture could be opened.
+    is decode plus this picture's share of inference.
     """
 
     path: Path
@@ -112,7 +111,6 @@ class Outcome:
     height_px: int = 0
     elapsed_ms: float = 0.0
     error: str = ""
-    thumbnail: bytes = field(default=b"", repr=False)
 
 
 class ItemState(StrEnum):

@@ -25,25 +25,25 @@ LEAVES_S = 0.1
 
 
 class Link:
-    """A WS1 device, an Actuator; `open_pipe` opens its stable name each time."""
+    """A WS1 device, an Actuator; `opener` opens its stable name each time."""
 
     def __init__(
         self,
-        open_pipe: Callable[[], Port],
+        opener: Callable[[], Port],
         *,
         bins: int = 4,
         device: str | None = None,
         timing: Timing | None = None,
         clock: Callable[[], float] = uptime_s,
     ) -> None:
-        self._open_pipe = open_pipe
+        self._opener = opener
         self._bins, self._device = bins, device
         self._timing, self._clock = timing or Timing(), clock
         self._beat: Callable[[], None] = lambda: None
         self._news = threading.Condition()
         self._turn = threading.Lock()  # one command at a time, whoever calls
         self._session: Session | None = None
-        self._pipe: Port | None = None
+        self._port: Port | None = None
         self._backlog, self._backlog_since = b"", 0.0
         self._leave_by = inf  # when a GO that still lies in the machine's queue must be dropped
         self._status = LinkStatus(False, "closed", "not started")
@@ -106,7 +106,7 @@ class Link:
     def stop(self) -> None:
         """See Actuator. Does not wait for a command under way."""
         with self._news:
-            if self._session and self._pipe:
+            if self._session and self._port:
                 self._backlog = b""  # a command cut in half must not be completed after the stop
                 self._session.stop()
                 self._flush()
@@ -118,8 +118,8 @@ class Link:
             if self._session and self._session.exchange:
                 self._session.exchange.abandon("the link was closed")
             self._news.notify_all()
-            if self._pipe:
-                self._pipe.wake()
+            if self._port:
+                self._port.wake()
         if self._thread:
             self._thread.join(self._timing.blocked_s)
 
@@ -143,8 +143,8 @@ class Link:
             return self._outcome(exchange)
 
     def _outcome(self, exchange: Exchange) -> Movement:
-        if self._pipe:
-            self._pipe.wake()  # the thread must learn the exchange's own deadline
+        if self._port:
+            self._port.wake()  # the thread must learn the exchange's own deadline
         while exchange.result is None:
             if self._closing.is_set():
                 exchange.abandon("the link was closed")
@@ -156,20 +156,20 @@ class Link:
 
     def _flush(self, exchange: Exchange | None = None) -> bool:
         """Write what the session has to say; True if everything has left."""
-        if self._pipe is None or self._session is None:
+        if self._port is None or self._session is None:
             return False
         fresh = self._session.take()
         data = self._backlog + fresh
         if not data:
             return True
         try:
-            taken = self._pipe.write(data)
+            taken = self._port.write(data)
         except PortError as error:
             # Nothing says how much arrived: the exchange is in doubt, the port is finished.
             self._session.lost(str(error), self._clock())
             self._session.broken = str(error)
             self._backlog = b""
-            self._pipe.wake()
+            self._port.wake()
             return False
         if exchange is not None and taken == 0:
             exchange.withdraw("the device is not reading")
@@ -188,22 +188,22 @@ class Link:
         while not self._closing.is_set():
             self._beat()
             try:
-                pipe = self._open_pipe()
+                port = self._opener()
             except SorterError as error:
                 self._set_status(session, str(error))
             else:
-                if self._serve(session, pipe):
+                if self._serve(session, port):
                     backoff_s = self._timing.backoff_first_s
             self._pause(session, backoff_s)
             backoff_s = min(backoff_s * 2, self._timing.backoff_longest_s)
         self._set_status(session, "closed by this program")
 
-    def _serve(self, session: Session, pipe: Port) -> bool:
-        """Talk over `pipe` until it fails or `close`; True if hands were shaken on it."""
+    def _serve(self, session: Session, port: Port) -> bool:
+        """Talk over `port` until it fails or `close`; True if hands were shaken on it."""
         was_ready = False
         with self._news:
             session.opened(self._clock())
-            self._pipe, self._backlog, self._leave_by = pipe, b"", inf
+            self._port, self._backlog, self._leave_by = port, b"", inf
         why, current_at, empty_at = "closed by this program", 0.0, self._clock()
         try:
             while not self._closing.is_set():
@@ -222,7 +222,7 @@ class Link:
                         break
                     wait_s = min(session.wake_at - now, 0.25)
                     stuck = bool(self._backlog)
-                if not pipe.unsent():
+                if not port.unsent():
                     empty_at, self._leave_by = now, inf
                 elif now > min(self._leave_by, empty_at + self._timing.queued_s):
                     # Read later, they would move something for an item that is long gone.
@@ -230,10 +230,10 @@ class Link:
                     break
                 if now >= current_at:
                     current_at = now + 0.5
-                    if not pipe.is_current():
+                    if not port.is_current():
                         why = "the port's name leads to another device now"
                         break
-                data = pipe.read(wait_s, wanted_room=stuck)
+                data = port.read(wait_s, wanted_room=stuck)
                 if data:
                     with self._news:
                         session.received(data, self._clock())
@@ -241,10 +241,10 @@ class Link:
             why = str(error)
         finally:
             with self._news:
-                self._pipe, self._backlog = None, b""
+                self._port, self._backlog = None, b""
                 session.lost(why, self._clock())
                 self._publish(session)
-            pipe.close()
+            port.close()
         return was_ready
 
     def _publish(self, session: Session) -> None:

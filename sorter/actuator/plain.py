@@ -23,7 +23,7 @@ LOOK_S = 0.002
 
 
 class PlainLink:
-    """An Actuator over `open_pipe`; bin k is the k-th byte of `alphabet`.
+    """An Actuator over `opener`; bin k is the k-th byte of `alphabet`.
 
     Each opening counts as a boot of the device. Nothing is written until the device has had
     `settle_s` to start: an Arduino restarts when its port is opened.
@@ -31,7 +31,7 @@ class PlainLink:
 
     def __init__(
         self,
-        open_pipe: Callable[[], Port],
+        opener: Callable[[], Port],
         *,
         bins: int = 4,
         alphabet: str = "123456789",
@@ -42,12 +42,12 @@ class PlainLink:
         usable = len(set(alphabet)) == len(alphabet) and all("!" <= c <= "~" for c in alphabet)
         if not usable or len(alphabet) < bins:
             raise UsageError(f"plain bytes {alphabet!r}: {bins} different visible characters")
-        self._open_pipe = open_pipe
+        self._opener = opener
         self._alphabet, self._bins, self._settle_s = alphabet, bins, settle_s
         self._timing, self._clock = timing or Timing(), clock
         self._beat: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
-        self._pipe: Port | None = None
+        self._port: Port | None = None
         self._boot = ""
         self._failed = ""
         self._highest = 0
@@ -72,7 +72,7 @@ class PlainLink:
         """See Actuator: DONE with detail 'sent' once the byte has left, in time."""
         with self._lock:
             why = ""
-            if self._pipe is None or self._failed or not self._status.ready:
+            if self._port is None or self._failed or not self._status.ready:
                 why = f"link not ready: {self._failed or self._status.detail}"
             elif boot != self._boot:
                 why = "the port was opened anew since this command was decided"
@@ -82,24 +82,24 @@ class PlainLink:
                 why = f"number {n} is not above {self._highest}, the last one sent"
             elif self._clock() > deadline:
                 why = "too late: the deadline has passed"
-            if why or self._pipe is None:
+            if why or self._port is None:
                 return Movement(Delivery.NOT_SENT, why, self._boot)
             try:
-                if not self._pipe.write(self._alphabet[bin_number - 1].encode("ascii")):
+                if not self._port.write(self._alphabet[bin_number - 1].encode("ascii")):
                     return Movement(Delivery.NOT_SENT, "the device is not reading", self._boot)
                 self._highest = n
-                return self._left(self._pipe, deadline)
+                return self._left(self._port, deadline)
             except PortError as error:
                 self._highest = n
-                return self._give_up(self._pipe, str(error))
+                return self._give_up(self._port, str(error))
 
-    def _left(self, pipe: Port, deadline: float) -> Movement:
+    def _left(self, port: Port, deadline: float) -> Movement:
         """See the byte off until it has left, or must not leave any more."""
         until = min(deadline, self._clock() + self._timing.blocked_s)
-        while unsent := pipe.unsent():
+        while unsent := port.unsent():
             if self._clock() > until or self._closing.wait(LOOK_S):
                 why = "the device did not take it in time, so it was dropped"
-                return self._give_up(pipe, why)
+                return self._give_up(port, why)
         if unsent is None:
             why = "sent, but this kind of port does not tell whether it left"
             return Movement(Delivery.UNCERTAIN, why, self._boot)
@@ -107,10 +107,10 @@ class PlainLink:
             return Movement(Delivery.UNCERTAIN, "sent, but perhaps too late", self._boot)
         return Movement(Delivery.DONE, "sent", self._boot)
 
-    def _give_up(self, pipe: Port, why: str) -> Movement:
+    def _give_up(self, port: Port, why: str) -> Movement:
         """Let the thread close the port, which drops what is in its queue."""
         self._failed = why
-        pipe.wake()
+        port.wake()
         return Movement(Delivery.UNCERTAIN, why, self._boot)
 
     def resolve(self, n: int, *, boot: str) -> Movement:
@@ -132,8 +132,8 @@ class PlainLink:
         """See Actuator."""
         self._closing.set()
         with self._lock:
-            if self._pipe:
-                self._pipe.wake()
+            if self._port:
+                self._port.wake()
         if self._thread:
             self._thread.join(self._timing.blocked_s)
 
@@ -142,36 +142,36 @@ class PlainLink:
         while not self._closing.is_set():
             self._beat()
             try:
-                pipe = self._open_pipe()
+                port = self._opener()
             except SorterError as error:
                 self._status = LinkStatus(False, "closed", str(error))
             else:
                 self._status = LinkStatus(False, "waiting", "port open, device starting")
-                self._serve(pipe)
+                self._serve(port)
                 backoff_s = self._timing.backoff_first_s
             self._closing.wait(backoff_s)
             backoff_s = min(backoff_s * 2, self._timing.backoff_longest_s)
         self._status = LinkStatus(False, "closed", "closed by this program")
 
-    def _serve(self, pipe: Port) -> None:
+    def _serve(self, port: Port) -> None:
         why = "closed by this program"
         try:
             if self._closing.wait(self._settle_s):
                 return
             with self._lock:
-                self._pipe, self._failed = pipe, ""
+                self._port, self._failed = port, ""
                 self._boot = secrets.token_hex(4)
                 self._status = LinkStatus(True, "ready", "plain device, no replies", self._boot)
             while not self._closing.is_set():
                 self._beat()
-                pipe.read(0.5)  # whatever it says is nothing we know; only its end matters
-                if self._failed or not pipe.is_current():
+                port.read(0.5)  # whatever it says is nothing we know; only its end matters
+                if self._failed or not port.is_current():
                     why = self._failed or "the port's name leads to another device now"
                     return
         except PortError as error:
             why = str(error)
         finally:
             with self._lock:
-                self._pipe = None
+                self._port = None
                 self._status = LinkStatus(False, "closed", why)
-            pipe.close()
+            port.close()

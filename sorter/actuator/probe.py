@@ -38,7 +38,7 @@ _STATES = {
 
 
 def probe(
-    pipe: Port,
+    port: Port,
     *,
     boot_wait_s: float = 3.0,
     answer_wait_s: float = 2.0,
@@ -57,8 +57,8 @@ def probe(
         if now >= ask_at:
             beats += 1
             sent_at, ask_at = now, now + 0.5
-            pipe.write(encode(Command(Verb.HEARTBEAT, (str(beats),))))
-        data = pipe.read(min(ask_at, until) - now)
+            port.write(encode(Command(Verb.HEARTBEAT, (str(beats),))))
+        data = port.read(min(ask_at, until) - now)
         heard = (heard + data)[:256]
         for message in decoder.feed(data):
             if isinstance(message, Garbage):
@@ -106,7 +106,7 @@ def _silence(heard: bytes, garbage: int) -> str:
     return f"something sends bytes without whole lines (it said {what}): is it 115200 baud, 8N1?"
 
 
-def watch(pipe: Port, *, until: Callable[[], bool], beat: bool) -> Iterator[Reply | Garbage]:
+def watch(port: Port, *, until: Callable[[], bool], beat: bool) -> Iterator[Reply | Garbage]:
     """Every message that arrives, as it comes, until `until()`; with `beat` it stays awake."""
     decoder = reply_decoder()
     beat_at, beats = 0.0, 0
@@ -114,5 +114,5 @@ def watch(pipe: Port, *, until: Callable[[], bool], beat: bool) -> Iterator[Repl
         now = time.monotonic()
         if beat and now >= beat_at:
             beats, beat_at = beats + 1, now + 1.0
-            pipe.write(encode(Command(Verb.HEARTBEAT, (str(beats),))))
-        yield from decoder.feed(pipe.read(0.2))
+            port.write(encode(Command(Verb.HEARTBEAT, (str(beats),))))
+        yield from decoder.feed(port.read(0.2))

@@ -1,4 +1,4 @@
-"""A byte pipe to the device: real ports, ptys, pyserial URLs. Alone in importing serial.
+"""A port to the device: real ones, ptys, pyserial URLs. Alone in importing serial.
 
 Owns opening (with a diagnosis when it fails), reading and writing that never block for longer
 than they are told, and the one place where every way a port can die becomes PortError. Knows

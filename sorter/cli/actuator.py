@@ -69,11 +69,11 @@ def ping(
             raise HandshakeError(f"the station's device is not ready: {answer.get('detail')}")
         return
     port = _named(port)
-    pipe = open_port(port)
+    opened = open_port(port)
     try:
-        found = probe(pipe, boot_wait_s=wait, answer_wait_s=max(wait, 0.5))
+        found = probe(opened, boot_wait_s=wait, answer_wait_s=max(wait, 0.5))
     finally:
-        pipe.close()
+        opened.close()
     if as_json:
         typer.echo(json.dumps({"port": port, **asdict(found)}))
     elif found.answers:
@@ -212,11 +212,11 @@ def monitor(
     from sorter.actuator.protocol import Garbage
     from sorter.actuator.serialport import open_port
 
-    pipe = open_port(port)
+    opened = open_port(port)
     started = time.monotonic()
     try:
         over = started + seconds if seconds else float("inf")
-        for message in watch(pipe, until=lambda: time.monotonic() >= over, beat=heartbeat):
+        for message in watch(opened, until=lambda: time.monotonic() >= over, beat=heartbeat):
             at_s = time.monotonic() - started
             garbage = message.why if isinstance(message, Garbage) else ""
             line = (
@@ -229,7 +229,7 @@ def monitor(
             else:
                 typer.echo(f"{at_s:9.3f}  {line or f'(damaged line: {garbage})'}")
     finally:
-        pipe.close()
+        opened.close()
 
 
 def _asked(what: str, journal: Path | None, port: str | None) -> dict[str, Any] | None:

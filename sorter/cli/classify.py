@@ -16,7 +16,7 @@ import typer
 
 from sorter.cli.options import LangName, ModelFolder, Precision, PrecisionName
 from sorter.domain import Outcome
-from sorter.errors import FolderError, ImageError, UsageError
+from sorter.errors import FolderError, UsageError
 from sorter.report.writers import Formatter, KeptRow, Reports, Wanted
 from sorter.text import Lang, escape, named, pad
 
@@ -152,7 +152,7 @@ def classify(
 
     from sorter.display.summary import BatchSummary
     from sorter.report import jsonl as jsonl_report
-    from sorter.vision import batch, images
+    from sorter.vision import batch, images, thumbnail
     from sorter.vision.bundle import default_bundle, open_bundle
     from sorter.vision.decide import with_min_confidence
 
@@ -173,7 +173,9 @@ def classify(
             Reports(
                 wanted,
                 bundle.taxonomy,
-                thumbnail=lambda path: _thumbnail(path, bundle.size_px, max_pixels),
+                thumbnail=lambda path: thumbnail.of_file(
+                    path, bundle.size_px, max_pixels=max_pixels
+                ),
                 complain=lambda text: typer.echo(text, err=True),
             )
         )
@@ -243,16 +245,6 @@ def _naming_resume() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("sorter: the same command with --resume goes on from here", err=True)
         raise
-
-
-def _thumbnail(path: Path, size_px: int, max_pixels: int) -> bytes:
-    """One that no run has in memory; empty where there is no picture any more."""
-    from sorter.vision import images, thumbnail
-
-    try:
-        return thumbnail.draw(images.load(path, size_px, max_pixels=max_pixels))
-    except ImageError:
-        return b""
 
 
 def _readable(outcome: Outcome, lang: Lang) -> str:

@@ -38,7 +38,7 @@ class OutcomeSheet(ContactSheet):
         sections = [say["unsure"], say["errors"], *(named(b, lang) for b in taxonomy.bins)]
         super().__init__(path, title=say["outcomes"], sections=sections, lang=lang)
 
-    def show(self, outcome: Outcome, *, linked: bool = True) -> None:
+    def show(self, outcome: Outcome, thumbnail: bytes = b"", *, linked: bool = True) -> None:
         """Put one outcome where it belongs."""
         decision = outcome.decision
         if decision is None:
@@ -58,7 +58,7 @@ class OutcomeSheet(ContactSheet):
                 detail,
                 confidence=decision.bin_confidence,
                 rank=decision.bin_confidence,
-                thumbnail=outcome.thumbnail,
+                thumbnail=thumbnail,
                 linked=linked,
             )
         )

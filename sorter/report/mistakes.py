@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sorter.domain import Category, Decision, Prediction, Status
-from sorter.errors import ImageError
 
 if TYPE_CHECKING:
     from sorter.dataset.layout import Sample
@@ -77,6 +76,7 @@ def write_sheet(
     Precisions that give a picture the same label share a card, which shows the surest answer.
     """
     from sorter.report.cards import Mistake, MistakeSheet
+    from sorter.vision import thumbnail
 
     asked = {w.precision for w in wrong}
     groups: dict[tuple[Path, str], list[Wrong]] = {}
@@ -98,14 +98,5 @@ def write_sheet(
                 unsure=worst.decision.status is not Status.SORTED,
                 by=", ".join(w.precision for w in same) if len(asked) > 1 else "",
             )
-            sheet.show(mistake, _thumbnail(worst.path, bundle.size_px))
-
-
-def _thumbnail(path: Path, size_px: int) -> bytes:
-    """Only mistakes are drawn, so they are opened again: at a fraction of their size."""
-    from sorter.vision import images, thumbnail
-
-    try:
-        return thumbnail.draw(images.load(path, size_px))
-    except ImageError:
-        return b""
+            # Only mistakes are drawn, so they are opened again: at a fraction of their size.
+            sheet.show(mistake, thumbnail.of_file(worst.path, bundle.size_px))

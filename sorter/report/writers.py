@@ -166,7 +166,7 @@ class Reports:
 
     def write(self, outcome: Outcome) -> None:
         """A row in each report. A picture is filed before its row says that it was classified."""
-        self._place(outcome)
+        self._place(outcome, getattr(outcome, "thumbnail", b""))
         for file, formatter in self._rows:
             file.write(formatter(outcome))
         if self._table is not None:
@@ -187,11 +187,11 @@ class Reports:
                     f"{escape(str(kept.path))} names no class of this model; run without --resume"
                 )
             image = self._thumbnail(kept.path) if self._sheet is not None else b""
-            self._place(replace(outcome, path=kept.path, thumbnail=image))
+            self._place(replace(outcome, path=kept.path), image)
         for (file, _), line in zip(self._rows, kept.lines, strict=True):
             file.write(line)
 
-    def _place(self, outcome: Outcome) -> None:
+    def _place(self, outcome: Outcome, thumbnail: bytes) -> None:
         if self._folders is not None:
             try:
                 self._folders.file(outcome)
@@ -199,4 +199,4 @@ class Reports:
                 self.not_filed += 1
                 self._complain(f"not filed: {escape(str(outcome.path))}: {error}")
         if self._sheet is not None:
-            self._sheet.show(outcome, linked="://" not in str(outcome.path))
+            self._sheet.show(outcome, thumbnail, linked="://" not in str(outcome.path))

@@ -63,8 +63,8 @@ def classify(
 
     `policy` defaults to the bundle's. `jobs` is the number of worker threads, and of cores the
     network takes; by default every core this process may use, with WORKERS_A_CORE threads each.
-    With `thumbnails`, every picture's Outcome carries one. A file that is not a whole picture is an
-    Outcome with status ERROR. `items` is read as needed, a bounded number ahead. Raises
+    With `thumbnails` every picture comes as a DrawnOutcome. A file that is not a whole picture is
+    an Outcome with status ERROR. `items` is read as needed, a bounded number ahead. Raises
     BundleError or ModelError for an unusable model.
     """
     classifier = open_classifier(bundle, precision=precision, cores=jobs or usable_cores())
@@ -239,12 +239,12 @@ def _conclude(
         elapsed_ms = one.seconds * 1000
         return Outcome(path, Status.ERROR, elapsed_ms=elapsed_ms, error=str(one.picture))
     decision = decide(answer.prediction, bundle.taxonomy, policy)
-    return Outcome(
+    outcome = Outcome(
         path=path,
         status=decision.status,
         decision=decision,
         width_px=one.picture.width_px,
         height_px=one.picture.height_px,
         elapsed_ms=(one.seconds + answer.seconds) * 1000,
-        thumbnail=thumbnail.draw(one.picture) if thumbnails else b"",
     )
+    return thumbnail.DrawnOutcome.of(outcome, one.picture) if thumbnails else outcome

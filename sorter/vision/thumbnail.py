@@ -1,15 +1,42 @@
-"""A decoded picture as a small JPEG in its own proportions; decodes nothing itself."""
+"""A picture as a small JPEG in its own proportions, by itself or beside its Outcome."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import simplejpeg
 from PIL import Image
 
+from sorter.domain import Outcome
+from sorter.errors import ImageError
+from sorter.vision import images
 from sorter.vision.images import DecodedPicture
 
 SIDE_PX = 160
 """The longest side: large enough to tell a can from a bottle, about 5 kB."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnOutcome(Outcome):
+    """An Outcome with its `thumbnail`, for a contact sheet."""
+
+    thumbnail: bytes = b""
+
+    @classmethod
+    def of(cls, outcome: Outcome, picture: DecodedPicture) -> DrawnOutcome:
+        """`outcome` with `picture` drawn small."""
+        values = {part.name: getattr(outcome, part.name) for part in fields(Outcome)}
+        return cls(**values, thumbnail=draw(picture))
+
+
+def of_file(path: Path, size_px: int, *, max_pixels: int = images.MAX_PIXELS) -> bytes:
+    """The thumbnail of a file that is not in memory; empty where it holds no picture."""
+    try:
+        return draw(images.load(path, size_px, max_pixels=max_pixels))
+    except ImageError:
+        return b""
 
 
 def draw(picture: DecodedPicture, side_px: int = SIDE_PX, *, quality: int = 75) -> bytes:

@@ -168,14 +168,14 @@ def test_a_full_disk_is_one_line_and_leaves_no_part(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     item = TAXONOMY.categories[0]
     decision = Decision(Status.SORTED, item, 1.0, TAXONOMY.bin_of(item), 1.0)
-    outcome = Outcome(Path("a.jpg"), Status.SORTED, decision, thumbnail=bytes(4000))
+    outcome = Outcome(Path("a.jpg"), Status.SORTED, decision)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         refused = pytest.raises(FolderError, match=r"page\.html: cannot be written")
         with refused, OutcomeSheet(page, TAXONOMY) as sheet:
             for _ in range(1000):
-                sheet.show(outcome)
+                sheet.show(outcome, bytes(4000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
