@@ -19,17 +19,23 @@ if TYPE_CHECKING:
 
 def change_map(
     pairs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="CLASS=BIN...", help="A class and the bin it goes to, by any name."),
-    ],
+    ] = None,
+    *,
     out: Annotated[Path, typer.Option(metavar="NEW", help="Write the model here.")],
+    taxonomy: Annotated[
+        Path | None,
+        typer.Option(metavar="F", help="Other bins, and names: a TOML file of the same classes."),
+    ] = None,
     model: ModelFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a model whose classes go to other bins; its networks answer as before.
 
-    Each bin keeps its threshold, which was fitted to the old map: watch with --audit what the new
-    one does. Map a released model, then teach it; a taught one is refused.
+    Each bin keeps its threshold, which was fitted to the old map, and a new one takes the strictest
+    that its classes had: watch with --audit what the new map does. Map a released model, then teach
+    it; a taught one is refused.
 
     Example: sorter bundle map "Glass Bottle=residual" Paper=residual --out mine
     """
@@ -44,20 +50,39 @@ def change_map(
             f"{escape(str(bundle.path))}: was taught; map the model in its folder base, then teach "
             "that again"
         )
-    taxonomy = bundle.taxonomy
-    for pair in pairs:
-        taxonomy = _with(taxonomy, pair)
+    if not pairs and taxonomy is None:
+        raise UsageError("nothing to change: give CLASS=BIN, or --taxonomy F with other bins")
+    mapped = bundle.taxonomy if taxonomy is None else _same_classes(taxonomy, bundle.taxonomy)
+    for pair in pairs or ():
+        mapped = _with(mapped, pair)
     with alone(out):
-        written = write_mapped(bundle, taxonomy, out)
+        written = write_mapped(bundle, mapped, out)
     if as_json:
-        table = {c.code: c.bin for c in taxonomy.categories}
+        table = {c.code: c.bin for c in mapped.categories}
         typer.echo(json.dumps({"out": str(out), "digest": written.digest, "map": table}))
         return
-    for before, after in zip(bundle.taxonomy.categories, taxonomy.categories, strict=True):
+    for before, after in zip(bundle.taxonomy.categories, mapped.categories, strict=True):
         if before.bin != after.bin:
-            old, new = bundle.taxonomy.bin_of(before), taxonomy.bin_of(after)
+            old, new = bundle.taxonomy.bin_of(before), mapped.bin_of(after)
             typer.echo(f"{after.code} {after.name}: {old.name} → {new.name}")
     typer.echo(f"written: {escape(str(out))} ({written.digest[:12]})")
+
+
+def _same_classes(file: Path, known: Taxonomy) -> Taxonomy:
+    """The taxonomy in `file`, its classes in the order of `known`. Raises UsageError."""
+    from sorter.taxonomy import read_taxonomy
+
+    given = read_taxonomy(file)
+    by_code = {c.code: c for c in given.categories}
+    missing = [c for c in known.categories if c.code not in by_code]
+    more = sorted(by_code.keys() - {c.code for c in known.categories})
+    if missing or more:
+        first = f"lacks {missing[0].code} {missing[0].name}" if missing else f"has {more[0]} too"
+        raise UsageError(
+            f"{escape(str(file))}: {first}; it must name each class of the model once: other "
+            "classes need sorter train or sorter teach"
+        )
+    return replace(given, categories=tuple(by_code[c.code] for c in known.categories))
 
 
 def _with(taxonomy: Taxonomy, pair: str) -> Taxonomy:

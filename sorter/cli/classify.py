@@ -173,6 +173,7 @@ def classify(
             Reports(
                 wanted,
                 bundle.taxonomy,
+                policy,
                 thumbnail=lambda path: thumbnail.of_file(
                     path, bundle.size_px, max_pixels=max_pixels
                 ),

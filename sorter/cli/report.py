@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from sorter.cli.options import AsJson
 from sorter.errors import UsageError
 from sorter.text import Lang
+
+if TYPE_CHECKING:
+    from sorter.domain import Taxonomy
 
 _UNITS_S = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
@@ -48,11 +52,11 @@ def report(
         typer.Option(
             metavar="DIR",
             envvar="SORTER_MODEL",
-            help="The model whose card the trend is held against.",
+            help="The model: names of bins, and the card that the trend is held against.",
             show_default="the one that ships",
         ),
     ] = None,
-    lang: Annotated[Lang, typer.Option(help="Lang of the report.")] = Lang.EN,
+    lang: Annotated[Lang, typer.Option(help="Language of the report.")] = Lang.EN,
     as_json: AsJson = False,
 ) -> None:
     """Sum up a journal: items by the bin they moved to, the unsure and why, and the trend.
@@ -86,8 +90,9 @@ def report(
     counted = read_counts(
         file, lambda hour: begin(hour, period), since=_moment(since), station=station
     )
-    names = _Names(lang)
-    found = numbers(counted, by=period, bins=names.keys, release=Release.of(_card(model)))
+    taxonomy, card = _model(model)
+    names = _Names(taxonomy, lang)
+    found = numbers(counted, by=period, bins=names.keys, release=Release.of(card))
     if html is not None:
         write_page(html, found, lang=lang.value, bin_name=names.bin, class_name=names.item)
     if csv is not None:
@@ -103,13 +108,11 @@ def report(
 
 
 class _Names:
-    """Names of bins and classes in a language; the journal's own where our taxonomy has none."""
+    """Names of bins and classes in a language; the journal's own where the model has none."""
 
-    def __init__(self, lang: Lang) -> None:
-        from sorter.taxonomy import default_taxonomy
+    def __init__(self, taxonomy: Taxonomy, lang: Lang) -> None:
         from sorter.text import named
 
-        taxonomy = default_taxonomy()
         self.keys = [b.key for b in taxonomy.bins]
         self._bins = {b.key: named(b, lang) for b in taxonomy.bins}
         self._items = {c.name: named(c, lang) for c in taxonomy.categories}
@@ -121,11 +124,15 @@ class _Names:
         return self._items.get(label, label)
 
 
-def _card(model: Path | None) -> dict[str, Any]:
-    """What the model's card says; nothing where it has none."""
-    from sorter.vision.bundle import default_bundle, read_card
+def _model(model: Path | None) -> tuple[Taxonomy, Mapping[str, Any]]:
+    """The classes and bins of the model, and its card."""
+    from sorter.taxonomy import default_taxonomy
+    from sorter.vision.bundle import default_bundle, open_bundle, read_card
 
-    return dict(read_card((model or default_bundle()) / "card.json"))
+    if model is None:  # It ships with these classes; to open it would take a large file's digest.
+        return default_taxonomy(), read_card(default_bundle() / "card.json")
+    bundle = open_bundle(model)
+    return bundle.taxonomy, bundle.card
 
 
 def _moment(since: str) -> float:

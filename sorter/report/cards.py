@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sorter.domain import Category, Outcome, Status, Taxonomy
+from sorter.domain import Category, Outcome, Reason, Status, Taxonomy
 from sorter.report import words
 from sorter.report.html import Card, ContactSheet
 from sorter.text import named
@@ -31,9 +32,19 @@ class Mistake:
 class OutcomeSheet(ContactSheet):
     """Outcomes by bin, unsure and errors first; in each section the least sure come first."""
 
-    def __init__(self, path: Path, taxonomy: Taxonomy, *, lang: str = "en") -> None:
+    def __init__(
+        self,
+        path: Path,
+        taxonomy: Taxonomy,
+        thresholds: Sequence[float] | None = None,
+        *,
+        lang: str = "en",
+    ) -> None:
+        """`thresholds` by bin, in the taxonomy's order, are shown beside scores below them."""
         say = words.of(lang)
         self._say, self._named = say, partial(named, lang=lang)
+        given = zip(taxonomy.bins, thresholds or (), strict=thresholds is not None)
+        self._thresholds = {b.key: threshold for b, threshold in given}
         self._place = {b.key: 2 + i for i, b in enumerate(taxonomy.bins)}
         sections = [say["unsure"], say["errors"], *(named(b, lang) for b in taxonomy.bins)]
         super().__init__(path, title=say["outcomes"], sections=sections, lang=lang)
@@ -50,6 +61,9 @@ class OutcomeSheet(ContactSheet):
             section, detail = 0, self._named(decision.bin)
             if decision.reason:
                 detail += f", {self._say[decision.reason]}"
+            threshold = self._thresholds.get(decision.bin.key)
+            if decision.reason is Reason.LOW_CONFIDENCE and threshold is not None:
+                detail += f" < {threshold:.0%}"
         self.add(
             Card(
                 outcome.path,

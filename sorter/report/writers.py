@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sorter.domain import Outcome, Taxonomy
+from sorter.domain import Outcome, Policy, Taxonomy
 from sorter.errors import ImageError, UsageError
 from sorter.files import STDOUT, refuse_overlap, refuse_picture_name
 from sorter.text import escape
@@ -108,12 +108,13 @@ class Reports:
         self,
         wanted: Wanted,
         taxonomy: Taxonomy,
+        policy: Policy,
         *,
         thumbnail: Thumbnail,
         complain: Callable[[str], None],
     ) -> None:
         self.not_filed = 0
-        self._wanted, self._taxonomy = wanted, taxonomy
+        self._wanted, self._taxonomy, self._policy = wanted, taxonomy, policy
         self._thumbnail, self._complain = thumbnail, complain
         self._stack = ExitStack()
 
@@ -134,8 +135,9 @@ class Reports:
             if wanted.html is not None:
                 from sorter.report.cards import OutcomeSheet
 
+                thresholds = self._policy.bin_thresholds
                 self._sheet = stack.enter_context(
-                    OutcomeSheet(wanted.html, self._taxonomy, lang=lang)
+                    OutcomeSheet(wanted.html, self._taxonomy, thresholds, lang=lang)
                 )
             if wanted.parquet is not None:
                 from sorter.report.parquet import ParquetFile

@@ -59,7 +59,10 @@ class Settings:
             ("--low-confidence", self.low_confidence or self.unsure),
         ):
             if place != HOLD and place not in keys:
-                raise UsageError(f"{option} {place}: choose {HOLD} or one of {', '.join(keys)}")
+                raise UsageError(
+                    f"{option} {place}: is no bin of this model; choose {HOLD} or one of "
+                    f"{', '.join(keys)}"
+                )
 
     def audits(self, sha256: str, decision: Decision) -> bool:
         """Whether this item is one that a person looks at again."""

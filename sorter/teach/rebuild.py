@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +115,25 @@ def write_released(base: Bundle, out: Path) -> Bundle:
 
 
 def write_mapped(bundle: Bundle, taxonomy: Taxonomy, out: Path) -> Bundle:
-    """Write `bundle` with `taxonomy`, whose classes are the same, to `out`."""
+    """Write `bundle` with `taxonomy`, whose classes are the same, to `out`.
+
+    A bin that was there keeps its threshold. A new one takes the strictest of those that its
+    classes had: nothing is sorted more lightly than it was. One without a class takes 1.
+    """
+    before = dict(
+        zip((b.key for b in bundle.taxonomy.bins), bundle.policy.bin_thresholds, strict=True)
+    )
+    came: dict[str, list[float]] = {}
+    for old, new in zip(bundle.taxonomy.categories, taxonomy.categories, strict=True):
+        came.setdefault(new.bin, []).append(before[old.bin])
+    thresholds = (before.get(b.key, max(came.get(b.key, [1.0]))) for b in taxonomy.bins)
+    policy = replace(bundle.policy, bin_thresholds=tuple(thresholds))
     with written_bundle(out, advice=_ADVICE) as part:
         shutil.copytree(bundle.path, part, dirs_exist_ok=True)
         for precision in bundle.precisions:
             xml = model_file(bundle, precision)
             model = read_ir(xml)
-            change_metadata(model, taxonomy=taxonomy, policy=bundle.policy)
+            change_metadata(model, taxonomy=taxonomy, policy=policy)
             engine.openvino().save_model(model, part / xml.name, compress_to_fp16=False)
         open_bundle(part)
     return open_bundle(out)

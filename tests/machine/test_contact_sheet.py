@@ -133,6 +133,14 @@ def test_light_dark_narrow_and_wide(browser: Browser, bundle: Path, tmp_path: Pa
     browser.press("Tab")
     browser.assert_readable_everywhere("sheet", tmp_path)
     assert browser.console == []
+    words = ["evaluate", tmp_path / "data", "--model", bundle, "--html", tmp_path / "wrong.html"]
+    (tmp_path / "data" / "pill").mkdir(parents=True)
+    paint(tmp_path / "data" / "pill" / "b.png", colour_of(TAXONOMY, 0))
+    done = CliRunner().invoke(app, [*map(str, words)])
+    assert done.exit_code == 0, done.output
+    browser.open((tmp_path / "wrong.html").as_uri())
+    browser.assert_readable_everywhere("mistakes", tmp_path)
+    assert browser.console == []
 
 
 def test_the_least_sure_are_kept_where_there_are_too_many(tmp_path: Path) -> None:

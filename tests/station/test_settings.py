@@ -22,10 +22,10 @@ CAN = TAXONOMY.categories[0]
         (Settings(max_age_s=math.nan, unsure=HOLD), "--max-age nan"),
         (Settings(burst_s=5.0, unsure=HOLD), "--burst 5"),
         (Settings(burst_s=-1.0, unsure=HOLD), "--burst -1"),
-        (Settings(unsure="gold"), "--unsure gold: choose hold or one of metal, rest"),
-        (Settings(unsure=HOLD, empty="gold"), "--empty gold: choose hold or one of"),
-        (Settings(unsure=HOLD, unknown_object="gold"), "--unknown-object gold: choose hold"),
-        (Settings(unsure=HOLD, low_confidence="gold"), "--low-confidence gold: choose hold"),
+        (Settings(unsure="gold"), "--unsure gold: is no bin of this model; choose hold or one of"),
+        (Settings(unsure=HOLD, empty="gold"), "--empty gold: is no bin of this model; choose hold"),
+        (Settings(unsure=HOLD, unknown_object="gold"), "--unknown-object gold: is no bin"),
+        (Settings(unsure=HOLD, low_confidence="gold"), "--low-confidence gold: is no bin"),
     ],
 )
 def test_a_policy_that_cannot_work_names_its_option(settings: Settings, says: str) -> None:

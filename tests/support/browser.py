@@ -145,7 +145,7 @@ class Browser:
         return file
 
     def assert_readable_everywhere(self, name: str, folder: Path) -> None:
-        """Dark where dark is wanted, and never wider than a telephone's or a desk's screen.
+        """Dark where dark is wanted, never wider than the screen, on a telephone and on a desk.
 
         Screenshots NAME-*.png go to SORTER_SHOTS, to be looked at, else to `folder`.
         """
@@ -154,13 +154,13 @@ class Browser:
             self.dark(dark)
             paper = self.run("getComputedStyle(document.body).backgroundColor")
             assert (sum(map(int, paper[4:-1].split(","))) < 300) is dark
-            self.screenshot(folder / f"{name}-{'dark' if dark else 'light'}.png")
-        for width in (380, 1280):
-            screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-            self.call("Emulation.setDeviceMetricsOverride", **screen)
-            fits = self.run("document.documentElement.scrollWidth <= innerWidth")
-            assert fits, f"scrolls sideways at {width} px"
-            self.screenshot(folder / f"{name}-{width}.png")
+            for width in (360, 1400):
+                screen = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+                self.call("Emulation.setDeviceMetricsOverride", **screen)
+                fits = self.run("document.documentElement.scrollWidth <= innerWidth")
+                assert fits, f"scrolls sideways at {width} px"
+                shade = "dark" if dark else "light"
+                self.screenshot(folder / f"{name}-{width}-{shade}.png")
 
     def close(self) -> None:
         """End the browser."""
