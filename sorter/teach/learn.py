@@ -27,7 +27,7 @@ FREEDOM = 300.0
 """The prior's variance of a score at a taught picture, in squared nats."""
 STRANGE_FREEDOM = 30.0
 """The same of the strangeness."""
-REPLAY = 10.0
+REPLAY = 15.0
 """What old photographs count together, for each taught picture."""
 MANY = 20
 """Beyond so many taught pictures, old photographs count more for each of them, and keys less."""
@@ -79,7 +79,7 @@ def learn_move(task: Task, prior: Prior, *, replay: float = REPLAY) -> Site:
     )
     before = _softmax((task.old.scores + task.own[:, :classes]) / task.old.heat[:, None])
     before = np.concatenate([before, np.zeros((len(before), task.width - classes))], 1)
-    many = min(max(1.0, count / MANY) ** 1.5, MOST_REPLAY)
+    many = min(max(1.0, count / MANY) ** 2, MOST_REPLAY)
     weight = replay * count * many / max(1, len(task.old))
     rows, wanted = np.arange(count), np.eye(task.width)[labels]
 
