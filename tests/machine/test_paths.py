@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from sorter.vision.bundle import open_bundle
 from tests.support.booted import boot
 from tests.support.processes import ROOT, with_sorter
 
@@ -63,3 +65,25 @@ def test_from_corrected_pictures_to_refreshed_weights(tmp_path: Path) -> None:
     assert len(rows) == 20
     right = sum(row["code"] == Path(row["path"]).parent.name for row in rows)
     assert right >= 18
+
+
+@pytest.mark.timeout(900)  # a minute on two free cores, most of it the training
+def test_own_kinds_and_bins_to_a_running_station_as_the_page_says(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the training extra is not installed")
+    for name in ("sorter", "train", "weights"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    page = (ROOT / "train" / "OWN.md").read_text(encoding="utf-8")
+    lines = "set -eu\n" + "".join(re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S))
+    # A busy machine may need more than five seconds for a picture.
+    env = {**with_sorter(tmp_path / "bin"), "SORTER_MAX_AGE": "60"}
+    words = ["bash", "-c", lines]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=800, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    two = open_bundle(tmp_path / "two")
+    assert [b.key for b in two.taxonomy.bins] == ["other", "danger"]
+    assert {c.bin for c in two.taxonomy.categories} == {"other", "danger"}
+    station = (tmp_path / "watch.log").read_text(encoding="utf-8")
+    assert "n=1 DONE bin=1:metal 'Drink can'" in station, station
+    assert "Metal" in done.stdout.rpartition("n=1 DONE")[2], done.stdout

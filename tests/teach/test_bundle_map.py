@@ -39,3 +39,27 @@ def test_what_is_no_class_or_no_bin_is_refused(tmp_path: Path, pair: str, messag
     done = CliRunner().invoke(app, words)
     assert message in str(done.exception)
     assert not (tmp_path / "new").exists()
+
+
+BINS = (
+    '[[bins]]\nkey = "rest"\nname = "Rest"\n[[bins]]\nkey = "sea"\nname = "Sea"\n'
+    '[[items]]\ncode = "0102"\nname = "pill"\nbin = "sea"\n'
+    '[[items]]\ncode = "0001"\nname = "can"\nbin = "sea"\n'
+)
+
+
+def test_bins_of_ones_own(tmp_path: Path) -> None:
+    """In the model's order of classes; a new bin is as strict as the strictest they came from."""
+    old, file = open_bundle(write_bundle(tmp_path / "old")), tmp_path / "own.toml"
+    words = ["bundle", "map", "--model", str(old.path), "--taxonomy", str(file)]
+    file.write_text(BINS)
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "new")])
+    assert "lacks 0101 peel" in str(done.exception)
+    file.write_text(BINS + '[[items]]\ncode = "0101"\nname = "peel"\nbin = "rest"\n')
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "new")])
+    assert done.exit_code == 0, done.output
+    new = open_bundle(tmp_path / "new")
+    assert [c.code for c in new.taxonomy.categories] == ["0001", "0101", "0102"]
+    assert [c.bin for c in new.taxonomy.categories] == ["sea", "rest", "sea"]
+    metal, rest = old.policy.bin_thresholds
+    assert new.policy.bin_thresholds == (rest, max(metal, rest))
