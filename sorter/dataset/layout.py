@@ -190,7 +190,7 @@ def _classes(root: Path, taxonomy: Taxonomy, split: str, *, source: str) -> list
     if strangers:
         raise DataError(
             f"{root}: {_list(strangers)} is not a class of taxonomy {taxonomy.name!r}; classes are "
-            f"named by code or name, such as {_examples(taxonomy)} (another taxonomy: --taxonomy)"
+            f"named by code or name, such as {_examples(taxonomy)} (others: train with --taxonomy)"
         )
     return samples
 
