@@ -280,15 +280,16 @@ def _decode_other(
     try:
         with contextlib.ExitStack() as taken:
             if kind == "webp":  # opening it takes its memory
+                integrity.check_other(data, kind)
                 width, height = integrity.webp_size(data)
                 taken.enter_context(_room_for(data, kind, width, height, max_pixels))
             image = taken.enter_context(Image.open(io.BytesIO(data), formats=[kind]))
             width, height = image.size
-            refuse_bomb(width, height, max_pixels)
-            integrity.check_other(data, kind)
             if kind == "webp":
                 _refuse_holes(data)
             else:
+                _refuse_bomb(width, height, max_pixels)  # says more than how it is damaged
+                integrity.check_other(data, kind)
                 taken.enter_context(_room_for(data, kind, width, height, max_pixels, image.mode))
             image.load()
             if kind in ("webp", "avif"):
