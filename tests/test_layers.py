@@ -175,3 +175,12 @@ def test_these_checks_can_fail() -> None:
     graph = {"a.b": {"a.c"}, "a.c": {"a.d"}, "a.d": {"a.b"}}
     assert circle(graph) == ["a.b", "a.c", "a.d", "a.b"]
     assert strays(graph, 1, {"b": frozenset()}) == ["a.b imports a.c"]
+
+
+def test_no_class_name_says_two_things() -> None:
+    places: dict[str, list[str]] = {}
+    for module, path in (modules("sorter") | modules("train")).items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -32,7 +32,7 @@ AHEAD = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shot:
+class PictureFeatures:
     """One picture's content as SHA-256, and its features (F,), or why it has none.
 
     `blur` goes from 0 to 1, see `blur_of`.
@@ -79,18 +79,18 @@ class FeatureReader:
         features: Array = request.get_output_tensor(0).data.reshape(-1).copy()
         return features
 
-    def of_file(self, path: Path) -> Shot:
+    def of_file(self, path: Path) -> PictureFeatures:
         """Read one file; what cannot be read says so."""
         digest = ""
         try:
             data = images.read(path)
             digest = hashlib.sha256(data).hexdigest()
             pixels = images.decode(data, self.size_px).pixels
-            return Shot(path, digest, self.of_pixels(pixels), blur=blur_of(pixels))
+            return PictureFeatures(path, digest, self.of_pixels(pixels), blur=blur_of(pixels))
         except ImageError as error:
-            return Shot(path, digest, None, str(error))
+            return PictureFeatures(path, digest, None, str(error))
 
-    def of_files(self, paths: Iterable[Path]) -> Iterator[Shot]:
+    def of_files(self, paths: Iterable[Path]) -> Iterator[PictureFeatures]:
         """The same of many, in order, by as many threads as there are cores."""
         waiting = iter(paths)
         with ThreadPoolExecutor(self._workers) as pool:

@@ -19,7 +19,7 @@ import numpy as np
 from sorter.domain import Category, Taxonomy
 from sorter.errors import BundleError, TaxonomyError
 from sorter.taxonomy import taxonomy_from_dict, taxonomy_to_dict
-from sorter.teach.site import Kind, Lesson, Lessons
+from sorter.teach.site import Lesson, LessonKind, Lessons
 from sorter.vision.metadata import read_file
 
 FILE = "taught.json"
@@ -130,7 +130,7 @@ def with_class(lessons: Lessons, taxonomy: Taxonomy, name: str, bin_key: str) ->
         raise TaxonomyError(f"--bin {bin_key}: there is none; choose {', '.join(bins)}")
     code = _code(taxonomy, bins[key].code)
     new = Category(code=code, name=name.strip(), name_zh=name.strip(), bin=key)
-    if taxonomy.find(new.name) is not None or new.name.casefold() in (k.value for k in Kind):
+    if taxonomy.find(new.name) is not None or new.name.casefold() in (k.value for k in LessonKind):
         raise TaxonomyError(f"--new-class {name}: is the name of a class already; choose another")
     document = taxonomy_to_dict(replace(taxonomy, categories=(*taxonomy.categories, new)))
     try:
@@ -147,7 +147,7 @@ def _code(taxonomy: Taxonomy, bin_code: str) -> str:
 
 
 def _lesson(row: Any) -> Lesson:
-    sha256, kind, code = str(row["sha256"]), Kind(row["kind"]), str(row["class"])
+    sha256, kind, code = str(row["sha256"]), LessonKind(row["kind"]), str(row["class"])
     if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
         raise ValueError(f"a digest {sha256[:70]!r}")
     try:

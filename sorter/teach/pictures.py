@@ -16,7 +16,7 @@ from sorter.domain import Taxonomy
 from sorter.errors import DataError
 from sorter.teach.features import BLURRED, FeatureReader
 from sorter.teach.lessons import MAX_LESSONS
-from sorter.teach.site import Kind, Lesson
+from sorter.teach.site import Lesson, LessonKind
 from sorter.text import escape
 
 COPY = 0.9995
@@ -36,7 +36,7 @@ class Answered:
     """One picture's file and its answer."""
 
     path: Path
-    kind: Kind
+    kind: LessonKind
     code: str = ""
 
 
@@ -51,13 +51,13 @@ def find_answered(
     Raises DataError for a folder that is no class, for none at all, and for too many.
     """
     found = [
-        Answered(sample.path, Kind.ITEM, taxonomy.categories[sample.index].code)
+        Answered(sample.path, LessonKind.ITEM, taxonomy.categories[sample.index].code)
         if sample.index != UNKNOWN
-        else Answered(sample.path, Kind(sample.source))
+        else Answered(sample.path, LessonKind(sample.source))
         for root in corrected
         for sample in read_answered(root, taxonomy)
     ]
-    for kind, roots in ((Kind.EMPTY, empty), (Kind.UNKNOWN, unknown)):
+    for kind, roots in ((LessonKind.EMPTY, empty), (LessonKind.UNKNOWN, unknown)):
         found += [Answered(s.path, kind) for root in roots for s in read_unknown(root)]
     if len(found) > MAX_LESSONS:
         raise DataError(

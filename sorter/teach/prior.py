@@ -18,7 +18,7 @@ FLAT = 1e-2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Memory:
+class MemoryArrays:
     """A released memory as numbers: `basis` (D, F), `keys` (K, D), `values` (C + 1, K)."""
 
     basis: Array
@@ -35,7 +35,7 @@ class Prior:
     rest: float
 
     @classmethod
-    def of(cls, memory: Memory) -> Prior:
+    def of(cls, memory: MemoryArrays) -> Prior:
         """From the second moment of the memory's keys."""
         moment = memory.keys.T.astype(np.float64) @ memory.keys / len(memory.keys)
         values, vectors = np.linalg.eigh(moment)

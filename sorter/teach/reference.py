@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sorter.errors import BundleError
 from sorter.files import write_whole
-from sorter.teach.prior import Memory
+from sorter.teach.prior import MemoryArrays
 from sorter.teach.site import Array
 from sorter.vision.metadata import read_file
 
@@ -81,7 +81,7 @@ def read_reference(folder: Path, *, width: int, classes: int) -> Reference | Non
     )
 
 
-def from_memory(memory: Memory, length: float) -> Reference:
+def from_memory(memory: MemoryArrays, length: float) -> Reference:
     """Keys of `memory` as features of the usual `length`, as many of one class as of another."""
     owner = memory.values.argmax(0)
     classes = len(memory.values) - 1

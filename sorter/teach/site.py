@@ -26,7 +26,7 @@ FLOOR = 1e-15
 Array = NDArray[np.float32]
 
 
-class Kind(StrEnum):
+class LessonKind(StrEnum):
     """What a taught picture shows: an item of a class, an empty tray, or something of no class."""
 
     ITEM = "item"
@@ -43,7 +43,7 @@ class Lesson:
     """
 
     sha256: str
-    kind: Kind
+    kind: LessonKind
     code: str
     features: Array
     name: str = ""

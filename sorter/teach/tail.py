@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sorter.domain import Prediction
 from sorter.errors import BundleError
 from sorter.teach import graph
-from sorter.teach.prior import Memory, Prior
+from sorter.teach.prior import MemoryArrays, Prior
 from sorter.teach.site import FLOOR, SHARPNESS, WEIGHT, Array
 from sorter.vision import engine
 from sorter.vision.metadata import MAX_BIN_BYTES, MAX_XML_BYTES, read_file
@@ -86,7 +86,7 @@ class Tail:
                 f"{xml}: was trained without a memory (memory_weight=0), so that what it knows "
                 "cannot be kept while it learns; teach a bundle that has one"
             )
-        self.memory = Memory(
+        self.memory = MemoryArrays(
             graph.numbers(places.memory.basis),
             graph.keys_of(places.memory),
             graph.numbers(places.memory.values),

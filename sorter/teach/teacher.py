@@ -25,7 +25,7 @@ from sorter.teach.learn import (
     learn_strangeness,
 )
 from sorter.teach.reference import Reference, from_memory, read_reference
-from sorter.teach.site import EMPTY_THRESHOLD, Array, Kind, Lesson, Lessons, Site
+from sorter.teach.site import EMPTY_THRESHOLD, Array, Lesson, LessonKind, Lessons, Site
 from sorter.teach.tail import SAME, Added, Seen, Tail, rows_of
 from sorter.teach.thresholds import Raised, raise_thresholds
 from sorter.vision.bundle import Bundle, model_file
@@ -68,7 +68,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class Contradiction:
     """A taught picture that the others contradict: what they say it is, and how sure they are."""
 
     lesson: Lesson
@@ -108,7 +108,7 @@ class Teaching:
     old_after: Figures
     old_changed: int
     stored: bool
-    doubts: tuple[Doubt, ...]
+    doubts: tuple[Contradiction, ...]
     advice: tuple[Advice, ...]
     raised: tuple[Raised, ...]
     proof: tuple[Prediction, ...]
@@ -140,7 +140,7 @@ def teach(base: Bundle, lessons: Lessons) -> Teaching:
     reference = read_reference(base.path, width=tail.features, classes=classes) or from_memory(
         tail.memory, length
     )
-    empty = np.array([one.kind is Kind.EMPTY for one in lessons.lessons], np.bool_)
+    empty = np.array([one.kind is LessonKind.EMPTY for one in lessons.lessons], np.bool_)
     policy = replace(base.policy, empty_threshold=EMPTY_THRESHOLD) if empty.any() else base.policy
     pupil = Pupil(tail, reference, taxonomy, policy)
     before = pupil.plain(seen)
@@ -377,7 +377,7 @@ def _doubts(
     labels: NDArray[np.int64],
     answers: Sequence[Prediction],
     taxonomy: Taxonomy,
-) -> tuple[Doubt, ...]:
+) -> tuple[Contradiction, ...]:
     """Pictures that the others, of which some are of the same class, surely call another class."""
     count = Counter(labels.tolist())
     doubts = []
@@ -386,7 +386,7 @@ def _doubts(
         best = max(range(len(scores)), key=scores.__getitem__)
         others = truth >= 0 and best != truth and count[truth] > 2
         if others and scores[best] > SURE and scores[truth] < 1.0 - SURE:
-            doubts.append(Doubt(lesson, taxonomy.categories[best].name, scores[best]))
+            doubts.append(Contradiction(lesson, taxonomy.categories[best].name, scores[best]))
     return tuple(sorted(doubts, key=lambda d: -d.share))
 
 

@@ -265,7 +265,7 @@ def _quick_png(data: bytes) -> NDArray[np.uint8] | None:
 
     try:
         return np.asarray(kornia_io.decode_image_png_u8(data, (height, width), "rgb"))
-    except Exception:
+    except Exception:  # its kinds are not documented; Pillow decodes what is whole
         return None
 
 
@@ -282,6 +282,7 @@ def _decode_other(
             if kind == "webp":  # opening it takes its memory
                 integrity.check_other(data, kind)
                 width, height = integrity.webp_size(data)
+                _refuse_bomb(width, height, max_pixels)
                 taken.enter_context(_room_for(data, kind, width, height, max_pixels))
             image = taken.enter_context(Image.open(io.BytesIO(data), formats=[kind]))
             width, height = image.size
@@ -317,8 +318,7 @@ def _decode_other(
 def _room_for(
     data: bytes, kind: str, width: int, height: int, max_pixels: int, mode: str = ""
 ) -> contextlib.AbstractContextManager[None]:
-    """The decoder's turn for a picture of so many pixels. Raises ImageError for too many."""
-    _refuse_bomb(width, height, max_pixels)
+    """The decoder's turn for a picture of so many pixels, `mode` being Pillow's, where known."""
     pixel_bytes = PIXEL_BYTES.get(mode, 4) + DECODER_BYTES[kind]
     if kind in ("avif", "heif") and integrity.is_deep(data):
         pixel_bytes += DEEP_BYTES

@@ -27,7 +27,7 @@ from sorter.station.health.status import StationStatus
 from sorter.station.interfaces import Sink
 from sorter.station.journal.journal import Journal
 from sorter.station.journal.opening import open_journal
-from sorter.station.mqtt.broker import Address
+from sorter.station.mqtt.broker import BrokerAddress
 from sorter.station.mqtt.publisher import Publisher
 from sorter.station.mqtt.topics import Topics
 from sorter.station.settings import Settings
@@ -85,7 +85,9 @@ def _teller(
     meter: Metrics,
     status: Callable[[], StationStatus | None] = lambda: STATUS,
 ) -> Publisher:
-    return Publisher(journal, Address("127.0.0.1", port), Topics(name), status=status, meter=meter)
+    return Publisher(
+        journal, BrokerAddress("127.0.0.1", port), Topics(name), status=status, meter=meter
+    )
 
 
 class Timed:

@@ -14,7 +14,7 @@ from sorter.errors import MissingExtraError, UsageError
 from sorter.station.health.status import StationStatus
 from sorter.station.journal.history import COLUMNS, read_ended, read_items, read_newest
 from sorter.station.journal.opening import open_journal
-from sorter.station.mqtt.broker import Address, paho, read_address
+from sorter.station.mqtt.broker import BrokerAddress, paho, read_address
 from sorter.station.mqtt.cursor import Cursor, cursor_path, further, load, parsed, save
 from sorter.station.mqtt.topics import Topics, item_text, last_text, status_text
 from tests.support.items import DECISION, picture
@@ -189,4 +189,4 @@ def test_the_cursor_that_knows_more_wins(tmp_path: Path) -> None:
     assert parsed(last_text(row, old).encode()) == old
     for text in (b"", b"[]", b"{", b'{"sid": 1}', b"\xff", b'{"sid": 1, "after": 1e999}'):
         assert parsed(text) is None
-    assert str(Address("::1", 1883)) == "[::1]:1883"
+    assert str(BrokerAddress("::1", 1883)) == "[::1]:1883"

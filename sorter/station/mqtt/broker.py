@@ -34,7 +34,7 @@ _REFUSALS = {"Bad user name or password", "Not authorized"}
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class BrokerAddress:
     """Where a broker is, and who we are to it. `ca` is the file of the authority to trust."""
 
     host: str
@@ -60,7 +60,7 @@ class Message:
 
 def read_address(
     given: str, *, user: str = "", password_file: Path | None = None, ca: Path | None = None
-) -> Address:
+) -> BrokerAddress:
     """`HOST[:PORT]`, `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]` as an address.
 
     Raises UsageError for anything else, and where the password cannot be read.
@@ -96,7 +96,7 @@ def read_address(
             why = error.strerror if isinstance(error, OSError) else "not text"
             raise UsageError(f"--mqtt-password-file {password_file}: {why}") from error
     host, tls = parts.hostname or "", parts.scheme == _TLS
-    return Address(host, port or _PORTS[parts.scheme], tls, user, password, ca)
+    return BrokerAddress(host, port or _PORTS[parts.scheme], tls, user, password, ca)
 
 
 def paho() -> ModuleType:
@@ -111,7 +111,7 @@ def paho() -> ModuleType:
 class Line:
     """An open connection. Every method raises BrokerError once it is broken."""
 
-    def __init__(self, client: Any, address: Address) -> None:
+    def __init__(self, client: Any, address: BrokerAddress) -> None:
         self._client, self._address = client, address
         self._unconfirmed: set[int] = set()
         self._received: dict[str, bytes] = {}
@@ -179,7 +179,7 @@ class Line:
 
 @contextlib.contextmanager
 def open_line(
-    address: Address,
+    address: BrokerAddress,
     *,
     name: str,
     will: Message,

@@ -22,7 +22,7 @@ from sorter.station.health.metrics import Metrics
 from sorter.station.health.status import StationStatus
 from sorter.station.journal.history import read_ended, read_newest
 from sorter.station.mqtt import cursor as cursors
-from sorter.station.mqtt.broker import Address, Line, Message, open_line
+from sorter.station.mqtt.broker import BrokerAddress, Line, Message, open_line
 from sorter.station.mqtt.cursor import Cursor
 from sorter.station.mqtt.topics import Topics, item_text, last_text, status_text
 
@@ -59,7 +59,7 @@ class Publisher:
     def __init__(
         self,
         journal: Path,
-        address: Address,
+        address: BrokerAddress,
         topics: Topics,
         *,
         status: Callable[[], StationStatus | None],
