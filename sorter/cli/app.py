@@ -66,10 +66,11 @@ def _group(name: str, about: str, **commands: Callable[..., None]) -> None:
     app.add_typer(group, name=name)
 
 
-for _command in (classify, watch, status, report, train, export, evaluate, demo, doctor, bench):
+for _command in (
+    *(classify, watch, status, report, train, export),
+    *(evaluate, demo, doctor, bench, review, teach),
+):
     app.command()(_command)
-app.command()(review)
-app.command()(teach)
 _group("journal", "The station's journal.", export=export_journal)
 _group(
     "actuator",
