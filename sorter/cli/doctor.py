@@ -40,7 +40,7 @@ def doctor(
     Example: sorter doctor --watch /srv/sorter/camera --serial /dev/serial/by-id/NAME
     """
     from sorter.cli.watch import default_journal
-    from sorter.doctor import folder, machine, port, unit
+    from sorter.doctor import camera, folder, machine, port, unit
     from sorter.doctor.finding import exit_code
     from sorter.doctor.model import check_model
 
@@ -54,9 +54,12 @@ def doctor(
     if watch is not None:
         findings.append(folder.check_folder(watch))
         recursive = installed.get("SORTER_RECURSIVE") or os.environ.get("SORTER_RECURSIVE") or ""
+        archive = installed.get("SORTER_ARCHIVE") or os.environ.get("SORTER_ARCHIVE")
         more = (
             folder.check_overlooked(watch, recursive=recursive.lower() in ("1", "true", "yes")),
             folder.check_service_sees(watch, unit_dir=unit.UNIT_DIR),
+            camera.check_program(),
+            camera.check_pictures(watch, _path(archive)),
         )
         findings += [finding for finding in more if finding is not None]
     if serial is not None:

@@ -34,6 +34,13 @@ def install(
         Path | None, typer.Option(help="The watched folder, which the camera fills.")
     ] = None,
     serial: Annotated[str | None, typer.Option(help="The device, a pyserial URL, or none.")] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(
+            help="The camera to set up: /dev/video0, rtsp://HOST/…, http://HOST/…, libcamera, "
+            "rpicam, gphoto2, or ftp:USER for one that uploads."
+        ),
+    ] = None,
     station: Annotated[
         str, typer.Option(help="One of several stations on this box: its name.")
     ] = "",
@@ -48,12 +55,12 @@ def install(
 ) -> None:
     """Write the unit, its settings file, the udev rule and the folders' declaration.
 
-    A file that somebody edited is kept, and said so. Nothing is started: the next command is
-    printed.
+    With --camera also the unit and the settings of the program that takes the pictures. A file
+    that somebody edited is kept, and said so. Nothing is started: the next command is printed.
 
-    Example: sudo sorter service install --watch /srv/sorter/camera --serial /dev/serial/by-id/NAME
+    Example: sudo sorter service install --camera /dev/video0 --serial /dev/serial/by-id/NAME
     """
-    from sorter.service import units
+    from sorter.service import cameras, units
     from sorter.service.install import Fate, current_settings
     from sorter.service.install import install as put
 
@@ -62,21 +69,30 @@ def install(
         settings["SORTER_DIR"] = str(watch.absolute())
     if serial is not None:
         settings["SORTER_SERIAL"] = serial
+    in_dir = PurePosixPath(unit_dir.absolute())
     files = units.files(
         command=_command(command),
-        unit_dir=PurePosixPath(unit_dir.absolute()),
+        unit_dir=in_dir,
         station=station,
         settings=settings,
         base=current_settings(station, root=root),
     )
+    first: tuple[str, ...] = ()
+    names = units.unit_name(station)
+    if camera is not None:
+        taken_by = cameras.parse(camera)
+        folder = PurePosixPath(units.parse_settings(files[-1].text)["SORTER_DIR"])
+        files[:0] = cameras.files(taken_by, folder=folder, unit_dir=in_dir, station=station)
+        first = cameras.following(taken_by, folder=folder, station=station)
+        names += f" {cameras.unit_name(station)}"
     done = put(files, root=root, dry_run=dry_run)
-    unit = units.unit_name(station)
     following = [
         "systemd-sysusers",
         "systemd-tmpfiles --create",
         "udevadm control --reload && udevadm trigger --subsystem-match=tty",
+        *first,
         "systemctl daemon-reload",
-        f"systemctl enable --now {unit}",
+        f"systemctl enable --now {names}",
     ]
     env = units.env_path(station)
     if settings and done[-1][1] is Fate.KEPT:

@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 from sorter.doctor.finding import Finding, fail, ok, warn
+from sorter.service.units import parse_settings
 
 UNIT_DIR = Path("/etc/systemd/system")
 SETTINGS = Path("/etc/sorter/sorter.env")
@@ -34,7 +35,7 @@ def check_unit(
                 f"{unit.name}: no group {', '.join(missing)}, so it cannot start",
                 " && ".join(f"sudo groupadd --system {name}" for name in missing),
             )
-        command = _command(unit)
+        command = command_of(unit)
         if command is not None and shutil.which(command) is None:
             return fail(
                 "unit", f"{unit.name}: {command} does not exist", "sudo sorter service install"
@@ -50,7 +51,7 @@ def check_unit(
         return ok("unit", f"{', '.join(wanted)} enabled; systemd does not run here")
     states = []
     for name in wanted:
-        state, restarts = _state(name)
+        state, restarts = state_of(name)
         if state != "active":
             return fail("unit", f"{name} is {state}", f"journalctl -u {name} -e")
         states.append(f"{name} active, restarted {restarts} times")
@@ -63,16 +64,11 @@ def settings(file: Path = SETTINGS) -> dict[str, str]:
         text = file.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return {}
-    found = {}
-    for line in text.splitlines():
-        name, equals, value = line.strip().partition("=")
-        if equals and not name.startswith("#"):
-            inner = value[1:-1] if value[:1] == value[-1:] == '"' and len(value) > 1 else value
-            found[name] = re.sub(r"\\(.)", r"\1", inner)
-    return found
+    return parse_settings(text)
 
 
-def _command(unit: Path) -> str | None:
+def command_of(unit: Path) -> str | None:
+    """The program that a unit file starts; None where it names none."""
     match = re.search(
         r'^ExecStart=(?:"([^"]+)"|(\S+))', unit.read_text(encoding="utf-8", errors="replace"), re.M
     )
@@ -93,7 +89,8 @@ def _exists(group: str) -> bool:
     return True
 
 
-def _state(name: str) -> tuple[str, str]:
+def state_of(name: str) -> tuple[str, str]:
+    """systemd's word for a unit, such as "active", and how often it was restarted."""
     try:
         answer = subprocess.run(
             ["systemctl", "show", name, "--property=ActiveState,NRestarts"],

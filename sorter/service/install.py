@@ -47,7 +47,7 @@ def install(
         else:
             fate = Fate.UPDATED if units.is_ours(old) else Fate.KEPT
         if fate in (Fate.WRITTEN, Fate.UPDATED) and not dry_run:
-            _write(path, new)
+            _write(path, new, file.mode)
         done.append((path, fate))
     return done
 
@@ -69,7 +69,7 @@ def uninstall(
     enabled: systemd could not be told to forget a unit whose file is gone.
     """
     with _translated(_below(root, unit_dir)):
-        enabled = sorted(_below(root, unit_dir).glob("*.wants/sorter-watch*.service"))
+        enabled = sorted(_below(root, unit_dir).glob("*.wants/sorter-*.service"))
     if enabled:
         names = " ".join(path.stem for path in enabled)
         raise EnvironmentFault(f"still enabled; first: sudo systemctl disable --now {names}")
@@ -92,6 +92,8 @@ def _candidates(root: Path, unit_dir: PurePosixPath) -> list[Path]:
     paths = [_below(root, name) for name in names[:-1]]
     with _translated(_below(root, unit_dir)):
         paths += sorted(_below(root, unit_dir).glob("sorter-watch*.service.d/sorter-home.conf"))
+        paths += sorted(_below(root, unit_dir).glob("sorter-camera*.service"))
+        paths += sorted(_below(root, units.ENV_DIR).glob("*.camera.conf"))
         paths += sorted(_below(root, units.ENV_DIR).glob("*.env"))
     return paths
 
@@ -108,12 +110,12 @@ def _read(path: Path) -> str | None:
             return None
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, mode: int) -> None:
     with _translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
         # Synced: an empty unit after a power cut is a dead station.
-        write_whole(path, text, advice=_ADVICE, mode=0o644)
+        write_whole(path, text, advice=_ADVICE, mode=mode)
     except FolderError as error:
         if isinstance(error.__cause__, PermissionError):
             raise _not_permitted(path) from error

@@ -30,10 +30,11 @@ _PLAIN = frozenset("/._+-@=, ")
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file to install: where it goes on the machine, and its text without the mark."""
+    """One file to install: where it goes on the machine, its text without the mark, its mode."""
 
     path: PurePosixPath
     text: str
+    mode: int = 0o644
 
 
 def shipped(name: str) -> str:
@@ -90,6 +91,17 @@ def env_path(station: str) -> PurePosixPath:
     return ENV_DIR / f"{station or 'sorter'}.env"
 
 
+def parse_settings(text: str) -> dict[str, str]:
+    """What a settings file says, by name."""
+    found = {}
+    for line in text.splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and not name.startswith("#"):
+            inner = value[1:-1] if value[:1] == value[-1:] == '"' and len(value) > 1 else value
+            found[name] = re.sub(r"\\(.)", r"\1", inner)
+    return found
+
+
 def unit_name(station: str) -> str:
     """The unit of a station, as systemctl takes it."""
     return f"sorter-watch@{station}" if station else "sorter-watch"
@@ -127,7 +139,7 @@ def _digest(text: str) -> str:
 
 def _with_command(unit: str, command: PurePosixPath) -> str:
     text = str(command)
-    if not command.is_absolute() or not _is_plain(text):
+    if not command.is_absolute() or not is_plain(text):
         raise UsageError(f"{text!r}: a unit needs an absolute path of plain characters")
     return unit.replace(f"ExecStart={SHIPPED_COMMAND} ", f"ExecStart={_in_quotes(text)} ")
 
@@ -150,7 +162,7 @@ def _with_settings(example: str, settings: Mapping[str, str]) -> str:
 
 
 def _home_drop_in(folder: str) -> str:
-    if not _is_plain(folder):
+    if not is_plain(folder):
         raise UsageError(
             f"{folder!r}: a folder under a home needs plain characters in its name for the unit; "
             "rename it, or use /srv/sorter/camera"
@@ -165,7 +177,8 @@ def _home_drop_in(folder: str) -> str:
     )
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
+    """True for a path that may stand in a unit as it is, in quotes where it holds a space."""
     return all(c.isalnum() or c in _PLAIN for c in text)
 
 

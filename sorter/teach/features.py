@@ -23,9 +23,7 @@ from sorter.teach import graph
 from sorter.teach.site import Array
 from sorter.teach.tail import read_ir
 from sorter.vision import engine, images
-
-BLURRED = 0.55
-"""A blur from which on a taught picture is named; see README.md here."""
+from sorter.vision.quality import blur_of
 
 AHEAD = 256
 """Pictures begun at once, so that a hundred thousand need no more memory than a few."""
@@ -96,21 +94,3 @@ class FeatureReader:
         with ThreadPoolExecutor(self._workers) as pool:
             while part := list(islice(waiting, AHEAD)):
                 yield from pool.map(self.of_file, part)
-
-
-def blur_of(pixels: NDArray[np.uint8]) -> float:
-    """How blurred a picture (side, side, 3) is, from 0 to 1, whatever it shows.
-
-    What of its differences between neighbours is left by a mean over nine of them: much of a
-    blurred one's, little of a sharp one's (Crété-Roffet et al., 2007). 0 for one of one colour.
-    """
-    grey = pixels.astype(np.float32).mean(2)
-    worst = 0.0
-    for rows in (grey, grey.T):
-        sums = np.cumsum(np.pad(rows, ((0, 0), (5, 4)), "edge"), axis=1)
-        smooth = (sums[:, 9:] - sums[:, :-9]) / 9.0
-        before, after = (np.abs(np.diff(part, axis=1)) for part in (rows, smooth))
-        whole = float(before.sum())
-        if whole > pixels.shape[0] * pixels.shape[1] * 0.05:
-            worst = max(worst, 1.0 - float(np.maximum(before - after, 0.0).sum()) / whole)
-    return worst

@@ -14,10 +14,11 @@ import numpy as np
 from sorter.dataset.layout import UNKNOWN, read_answered, read_unknown
 from sorter.domain import Taxonomy
 from sorter.errors import DataError
-from sorter.teach.features import BLURRED, FeatureReader
+from sorter.teach.features import FeatureReader
 from sorter.teach.lessons import MAX_LESSONS
 from sorter.teach.site import Lesson, LessonKind
 from sorter.text import escape
+from sorter.vision.quality import BLURRED
 
 COPY = 0.9995
 """The cosine of two pictures' features from which on one is a copy of the other."""

@@ -23,6 +23,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "systemd/README.md",
     "systemd/PLANT.md",
+    "systemd/CAMERA.md",
     "train/README.md",
     "train/OWN.md",
     "weights/mobilenet_v2/README.md",

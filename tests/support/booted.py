@@ -60,6 +60,7 @@ mount -t tmpfs -o mode=1777 tmpfs dev/shm
 mkdir -p oldroot
 pivot_root . oldroot
 umount -l /oldroot
+mount --make-rshared /  # Of a container systemd expects it; credentials are mounted through it.
 # The machine's own services are none of our business, its devices least of all.
 for unit in systemd-udevd.service systemd-udev-trigger.service systemd-sysctl.service \
   systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-modules-load.service; do

@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from sorter.cli.app import app
-from sorter.teach.features import BLURRED, blur_of
 from sorter.vision.bundle import default_bundle, open_bundle
 from sorter.vision.model import open_model
+from sorter.vision.quality import BLURRED, blur_of
 from tests.support.schooled import old_pictures, pictures_of, save_pictures, write_schooled
 from tests.support.tiny import colour_of, taxonomy3, write_bundle
 
