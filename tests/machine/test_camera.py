@@ -1,7 +1,7 @@
 """From a camera to the gate, by the units that `sorter service install --camera` writes.
 
-What stands for a camera: a stream of drawn pictures, an upload, a folder that gphoto2 takes for
-one, and for rpicam, whose camera is hardware, a script that writes as rpicam-still does.
+What stands for a camera: an upload, a folder that gphoto2 takes for one, and for rpicam, whose
+camera is hardware, a script that writes as rpicam-still does. motion's is in test_paths.py.
 """
 
 from __future__ import annotations
@@ -20,14 +20,10 @@ from PIL import Image
 
 from sorter.taxonomy import default_taxonomy
 from tests.support.booted import Booted, boot
-from tests.support.pattern_camera import pattern_camera
 from tests.support.tiny import colour_of, write_bundle26
 
 PREPARE = "systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload"
 CAMERA = "/srv/sorter/camera"
-WARM_S = 22.0
-"""motion takes all that it sees at first for an item, for some fifteen seconds."""
-
 RPICAM = r"""#!/bin/sh
 for word; do pattern=$word; done
 n=0
@@ -75,29 +71,6 @@ def _moves(machine: Booted, count: int) -> list[int]:
 def _needs(program: str, package: str) -> None:
     if shutil.which(program) is None and not Path("/usr/sbin", program).exists():
         pytest.skip(f"no {program}: install the package {package}")
-
-
-def test_motion_takes_one_picture_of_each_item_and_none_of_the_empty_tray(
-    machine: Booted, tmp_path: Path
-) -> None:
-    _needs("motion", "motion")
-    with pattern_camera() as camera:
-        _begin(machine, camera.url)
-        machine.run("systemctl start sorter-camera")
-        time.sleep(WARM_S)
-        for index in (0, 17):  # much darker than the tray: motion sees light alone
-            item = tmp_path / f"{index}.png"
-            Image.new("RGB", (80, 60), colour_of(default_taxonomy(), index)).save(item)
-            camera.show(item)
-            time.sleep(4)
-            camera.show(None)
-            time.sleep(4)
-        assert len(_moves(machine, 2)) == 2
-    doctor = f"sorter doctor --model /opt/extra/model --watch {CAMERA} --serial /run/gate"
-    said = machine.run(doctor, check=False).stdout
-    assert "capture      sorter-camera" in said
-    assert "640 x 480 px" in said
-    assert machine.run(f"stat -c '%G %a' {CAMERA}/*.jpg").stdout.split()[:2] == ["sorter", "664"]
 
 
 def test_an_upload_arrives_whole_or_not_at_all(machine: Booted, tmp_path: Path) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import subprocess
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from sorter.vision.bundle import open_bundle
-from tests.support.booted import boot
+from tests.support.booted import Booted, boot
+from tests.support.pattern_camera import PatternCamera, pattern_camera
 from tests.support.processes import ROOT, with_sorter
 
 PATHS = ROOT / "tests" / "paths"
@@ -42,18 +46,46 @@ def test_from_a_clean_machine_to_a_sorted_folder(tmp_path: Path) -> None:
     assert len({p.parts[0] for p in filed}) == len({row["bin"] for row in rows}) == 4
 
 
-def test_from_a_box_with_a_simulated_device_to_a_running_unit(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)  # a minute and a half on two free cores
+def test_from_a_box_with_nothing_to_a_camera_a_running_unit_and_a_first_report(
+    tmp_path: Path,
+) -> None:
+    if shutil.which("motion") is None:
+        pytest.skip("no motion: install the package motion")
     for folder in (tmp_path, *tmp_path.parents):  # pytest's own folders are for one user only
         if os.access(folder, os.W_OK) and folder.name.startswith("pytest-"):
             folder.chmod(0o755)
-    with boot(tmp_path) as machine:
-        done = machine.run("sh /opt/checkout/tests/paths/box.sh", check=False, timeout_s=240)
-        log = machine.run("journalctl -u sorter-watch -o cat --no-pager -n 30", check=False).stdout
-        assert done.returncode == 0, done.stdout + done.stderr + log
-        rows = list(csv.DictReader(done.stdout.splitlines()[-4:]))
-        assert [row["state"] for row in rows] == ["DONE"] * 3, done.stdout
+    items = [ROOT / "sorter/samples/pictures" / f"{n}.jpg" for n in ("can", "banana-peel")]
+    with boot(tmp_path) as machine, pattern_camera() as camera:
+        hand = threading.Thread(target=_lay, args=(machine, camera, items))
+        hand.start()
+        script = f"sh /opt/checkout/tests/paths/box.sh {camera.url} {len(items)}"
+        done = machine.run(script, check=False, timeout_s=500)
+        hand.join()
+        log = "journalctl -u sorter-watch -u sorter-camera -o cat --no-pager -n 40"
+        assert done.returncode == 0, (
+            done.stdout + done.stderr + machine.run(log, check=False).stdout
+        )
+        # One picture an item, and none of the empty tray.
+        rows = list(csv.DictReader(done.stdout.splitlines()[-1 - len(items) :]))
+        assert [row["state"] for row in rows] == ["DONE"] * len(items), done.stdout
         moves = machine.run("cat /tmp/moves.jsonl").stdout
-        assert moves.count('"event": "move"') == 3, moves
+        assert moves.count('"event": "move"') == len(items), moves
+        assert "sorter-camera" in done.stdout and "640 x 480 px" in done.stdout, done.stdout
+        assert "</html>" in machine.run("cat /tmp/report.html").stdout
+        modes = machine.run("stat -c '%G %a' /srv/sorter/camera/*.jpg").stdout.splitlines()
+        assert modes == ["sorter 664"] * len(items)
+
+
+def _lay(machine: Booted, camera: PatternCamera, items: Sequence[Path]) -> None:
+    """Lay one item after the other before the camera, once motion knows the empty tray."""
+    machine.wait_for("test -e /tmp/ready && echo yes", "yes", within_s=450)
+    time.sleep(20)
+    for item in items:
+        camera.show(item)
+        time.sleep(4)
+        camera.show(None)
+        time.sleep(4)
 
 
 @pytest.mark.timeout(900)  # a minute on two free cores

@@ -1,9 +1,11 @@
 #!/bin/sh
-# From an installed sorter to a running unit with a simulated device, as root, on a machine that
-# systemd booted. Run it from a checkout; it ends when three pictures have their records.
+# From a box with nothing to a camera, a running unit and a first report, as root, on a machine that
+# systemd booted: what systemd/README.md and systemd/CAMERA.md say, with a simulated device. Run it
+# from a checkout; the arguments are the camera, and how many items will lie before it.
 set -eu
 cd "$(dirname "$0")/../.."
-camera=/srv/sorter/camera
+camera=${1:?name the camera, such as http://HOST/}
+items=${2:-2}
 journal=/var/lib/sorter/journal.sqlite
 
 wait_until() { # $1: seconds; the rest: a command that fails until then
@@ -17,23 +19,31 @@ wait_until() { # $1: seconds; the rest: a command that fails until then
 }
 # Not `systemctl status`, whose log lines are also those of the start before.
 device_is_ready() { systemctl show sorter-watch -p StatusText | grep -q "device ready"; }
-three_are_recorded() {
+all_are_recorded() {
   sorter journal export --journal "$journal" --csv /tmp/items.csv
-  [ "$(wc -l </tmp/items.csv)" -eq 4 ] && ! grep -Eq ",(ARRIVED|DECIDED|SENT)," /tmp/items.csv
+  [ "$(wc -l </tmp/items.csv)" -gt "$items" ] && ! grep -Eq ",(ARRIVED|DECIDED|SENT)," /tmp/items.csv
 }
+
+# Install.
+export DEBIAN_FRONTEND=noninteractive
+apt-get install -y -q --no-install-recommends python3-venv motion
+systemctl disable --now motion
+python3 -m venv /opt/sorter
+/opt/sorter/bin/pip install -q .
+ln -sf /opt/sorter/bin/sorter /usr/local/bin/sorter
 
 # The device.
 systemd-run --quiet --unit=sorter-simulated \
-  "$(command -v sorter)" actuator simulate --link /run/sorter-simulated --log /tmp/moves.jsonl
+  sorter actuator simulate --link /run/sorter-simulated --log /tmp/moves.jsonl
 wait_until 60 test -e /run/sorter-simulated
 chmod 666 "$(readlink -f /run/sorter-simulated)"
 
-# The station.
-sorter service install --exec "$(command -v sorter)" --watch "$camera" --serial /run/sorter-simulated
+# The station and its camera.
+sorter service install --serial /run/sorter-simulated --camera "$camera"
 systemd-sysusers
 systemd-tmpfiles --create
 systemctl daemon-reload
-systemctl enable --now sorter-watch
+systemctl enable --now sorter-watch sorter-camera
 wait_until 60 device_is_ready
 
 # A setting: a busy machine may need more than five seconds for a picture.
@@ -41,10 +51,9 @@ echo SORTER_MAX_AGE=60 >>/etc/sorter/sorter.env
 systemctl restart sorter-watch
 wait_until 60 device_is_ready
 
-# The camera: write under another name, then rename.
-for name in can banana-peel paint-bucket; do
-  cp "sorter/samples/pictures/$name.jpg" "$camera/.$name.part"
-  mv "$camera/.$name.part" "$camera/$name.jpg"
-done
-wait_until 120 three_are_recorded
+# The items, and what came of them.
+touch /tmp/ready
+wait_until 120 all_are_recorded
+sorter doctor || true
+sorter report --journal "$journal" --html /tmp/report.html
 cat /tmp/items.csv
