@@ -249,7 +249,7 @@ def _train_last(trainer: Trainer, paths: Paths, *, spare_unknown: bool) -> _Trai
     stay out, to set their threshold on.
     """
     corpus = trainer.corpus
-    spared = folds.held_strange(corpus) if spare_unknown else np.zeros(0, np.int64)
+    spared = folds.held_unknown(corpus) if spare_unknown else np.zeros(0, np.int64)
     if spare_unknown and len(corpus.rows("unknown")) and not len(spared):
         trainer.say(
             "warning: the pictures of no class are of one source: their threshold comes from "

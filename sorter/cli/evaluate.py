@@ -77,10 +77,10 @@ def evaluate(
 ) -> None:
     """Judge a model on labelled pictures: accuracy by class and by bin, calibration, coverage.
 
-    With --unknown, also how well it leaves strange objects unsure. Torch is judged too where it
+    With --unknown, also how well it leaves unknown objects unsure. Torch is judged too where it
     is installed and the bundle carries its checkpoint.
 
-    Example: sorter evaluate pictures --unknown strange --json
+    Example: sorter evaluate pictures --unknown unknown --json
     """
     from sorter.dataset.layout import note_loose, read_extra, read_labelled, read_unknown
     from sorter.files import refuse_picture_name
@@ -96,8 +96,8 @@ def evaluate(
     reader = read_extra if sources else read_labelled
     labelled = reader(data, bundle.taxonomy)
     split, samples = _choose(labelled, split, data)
-    strange = read_unknown(unknown) if unknown else []
-    for folder, part in ((data, labelled), (unknown, strange)):
+    unknowns = read_unknown(unknown) if unknown else []
+    for folder, part in ((data, labelled), (unknown, unknowns)):
         if folder is not None and (line := note_loose(folder, part)):
             typer.echo(line, err=True)
     engines = precision or _available(bundle)
@@ -105,14 +105,14 @@ def evaluate(
     broken: dict[Path, str] = {}
     wrong: list[Wrong] = []
     for engine in engines:
-        paths = [s.path for s in (*samples, *strange)]
+        paths = [s.path for s in (*samples, *unknowns)]
         found = _predict(engine, paths, bundle, jobs)
         broken |= {
             p: str(f) for p, f in zip(paths, found, strict=True) if isinstance(f, ImageError)
         }
         whole = [
             (s, f)
-            for s, f in zip((*samples, *strange), found, strict=True)
+            for s, f in zip((*samples, *unknowns), found, strict=True)
             if isinstance(f, Prediction)
         ]
         known = [(s, f) for s, f in whole if s.index >= 0]
@@ -239,10 +239,10 @@ def _compare(results: Mapping[str, Evaluation]) -> None:
         ("sorted", [f"{r.coverage:.1%}" for r in results.values()]),
         ("wrong bin", [f"{r.wrong_bin_rate:.2%}" for r in results.values()]),
     ]
-    strange = [r.unknown for r in results.values() if r.unknown is not None]
-    if strange:
-        rows.append(("unknown left unsure", [f"{u.unsure:.1%}" for u in strange]))
-        rows.append(("unknown AUROC", [f"{u.auroc:.3f}" for u in strange]))
+    unknowns = [r.unknown for r in results.values() if r.unknown is not None]
+    if unknowns:
+        rows.append(("unknown left unsure", [f"{u.unsure:.1%}" for u in unknowns]))
+        rows.append(("unknown AUROC", [f"{u.auroc:.3f}" for u in unknowns]))
     table = Table("", *results)
     for name, cells in rows:
         table.add_row(name, *cells)

@@ -61,7 +61,7 @@ def report(
 ) -> None:
     """Sum up a journal: items by the bin they moved to, the unsure and why, and the trend.
 
-    Days are those of this machine's time zone. Empty trays and strange objects are counted apart
+    Days are those of this machine's time zone. Empty trays and unknown objects are counted apart
     from items. The last line says whether it is time to teach the model this place.
 
     Example: sorter report --since 7d --html week.html

@@ -134,7 +134,7 @@ def train(
 ) -> None:
     """Train on labelled folders and release a bundle that every command runs.
 
-    Example: sorter train pictures --extra more --unknown strange --groups groups.csv --folds 5
+    Example: sorter train pictures --extra more --unknown unknown --groups groups.csv --folds 5
     """
     from sorter.taxonomy import default_taxonomy, read_taxonomy
 

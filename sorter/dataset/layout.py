@@ -178,18 +178,18 @@ def read_groups(file: Path) -> dict[str, str]:
 def _classes(root: Path, taxonomy: Taxonomy, split: str, *, source: str) -> list[Sample]:
     place = {item.code: i for i, item in enumerate(taxonomy.categories)}
     samples: list[Sample] = []
-    strangers = []
+    misnamed = []
     for folder in _folders(root):
         item = taxonomy.find(folder.name)
         if item is None:
             if folder.name not in NONE:
-                strangers.append(folder.name)
+                misnamed.append(folder.name)
             continue
         index = place[item.code]
         samples += [Sample(p, index, split, source) for p in images.find([folder])]
-    if strangers:
+    if misnamed:
         raise DataError(
-            f"{root}: {_list(strangers)} is not a class of taxonomy {taxonomy.name!r}; classes are "
+            f"{root}: {_list(misnamed)} is not a class of taxonomy {taxonomy.name!r}; classes are "
             f"named by code or name, such as {_examples(taxonomy)} (others: train with --taxonomy)"
         )
     return samples

@@ -1,7 +1,7 @@
 """A station's counts as numbers of a period: by bin and day, how sure, how quick, and the trend.
 
 Owns the sums, what they are called in JSON and CSV, and when it is time to teach. Items are what is
-to be sorted: empty trays, strange objects, pictures that are none and second pictures of one item
+to be sorted: empty trays, unknown objects, pictures that are none and second pictures of one item
 are counted apart. Reads no journal (the counts come in) and draws nothing.
 """
 
@@ -20,7 +20,7 @@ from sorter.domain import Count, Counted, ItemState, Reason
 SORTED = "sorted"
 HOUR_S = 3600
 DOUBTS = (Reason.LOW_CONFIDENCE, Reason.RISK)
-"""Why an item is left unsure; an empty tray and a strange object are no items."""
+"""Why an item is left unsure; an empty tray and a unknown object are no items."""
 
 ENOUGH = 200
 """Decisions below which a share says nothing."""
@@ -52,7 +52,7 @@ class Period:
     decided: Counter[str] = field(default_factory=Counter)
     why: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
-    strange_moved: int = 0
+    unknown_moved: int = 0
     right: int = 0
     wrong: int = 0
     score: float = 0.0
@@ -61,7 +61,7 @@ class Period:
         """Take in all of another period."""
         for name in ("moved", "decided", "why", "states"):
             getattr(self, name).update(getattr(other, name))
-        self.strange_moved += other.strange_moved
+        self.unknown_moved += other.unknown_moved
         self.right += other.right
         self.wrong += other.wrong
         self.score += other.score
@@ -74,7 +74,7 @@ class Period:
             return
         self.why[count.why] += n
         if count.why in (Reason.EMPTY, Reason.UNKNOWN_OBJECT):
-            self.strange_moved += n if count.bin_moved else 0
+            self.unknown_moved += n if count.bin_moved else 0
         else:
             self.decided[count.bin_decided] += n
             if count.bin_moved:
@@ -114,7 +114,7 @@ class Period:
             "unknown_object": self.why[Reason.UNKNOWN_OBJECT],
             "empty": self.why[Reason.EMPTY],
             "moved": self.moved.total(),
-            "strange_moved": self.strange_moved,
+            "unknown_moved": self.unknown_moved,
             **{state.value.lower(): self.states[state] for state in ItemState if state.is_terminal},
             "audited": self.right + self.wrong,
             "wrong": self.wrong,

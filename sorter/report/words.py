@@ -100,7 +100,7 @@ _NUMBERS = {
         "share": "unsure",
         "low_confidence": "low confidence",
         "risk": "may be hazardous",
-        "unknown_object": "strange objects",
+        "unknown_object": "unknown objects",
         "empty": "empty trays",
         "FAILED": "failed",
         "UNCERTAIN": "uncertain",

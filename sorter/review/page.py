@@ -90,7 +90,7 @@ class Page:
     def picture(self, digest: str) -> bytes | None:
         """The current picture as an upright JPEG without metadata; None for any other digest.
 
-        Drawn anew, so that the browser gets nothing of a stranger's file but its pixels.
+        Drawn anew, so that the browser gets nothing of a file of somebody else's but its pixels.
         """
         with self._lock:
             shown = self._queue.current()
@@ -222,7 +222,7 @@ class Page:
 
 
 def _drawn(data: bytes, side_px: int) -> bytes:
-    """A picture anew, as an upright JPEG: nothing of a stranger's file but its pixels."""
+    """A picture anew, as an upright JPEG: nothing of a file of somebody else's but its pixels."""
     picture = images.decode(data, side_px)
     scale = side_px / max(picture.width_px, picture.height_px)
     size = [max(1, round(side * scale)) for side in (picture.width_px, picture.height_px)]

@@ -117,7 +117,7 @@ class Shelf:
 def _plain(name: str) -> str:
     """A file name of letters, digits, dot, dash and underscore, with its suffix in small letters.
 
-    Names come from cameras and from strangers; this one goes to other tools and other machines.
+    Names come from cameras and from other people; this one goes to other tools and other machines.
     """
     path = Path(name)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).strip("._")[:NAME_LENGTH]

@@ -23,7 +23,7 @@ FEATURES = "features"
 """(1, F): the pooled features that the head and the memory are applied to."""
 SCORES = "scores"
 """(1, C): the classes' scores, memory included, before temperature and softmax."""
-STRANGENESS = "strangeness"
+UNKNOWN_SCORE = "strangeness"
 """(1, 1): the out-of-distribution score before its sigmoid."""
 HEAD, BASIS, KEYS, VALUES = "head.weight", "memory.basis", "memory.keys", "memory.values"
 """Constants: the linear head (C or C + 1, F), the memory's basis (D, F), its keys (K, D) and what
@@ -39,14 +39,14 @@ class Places:
     """Where a network can be taught: outputs of nodes, and the constants behind them.
 
     `heat` is what the scores are divided by before the softmax, None where nothing is;
-    `strangeness` is None for a network without an out-of-distribution score. `memory` is None for
+    `unknown score` is None for a network without an out-of-distribution score. `memory` is None for
     one without a memory. All are openvino's own objects.
     """
 
     features: Any
     scores: Any
     heat: Any | None
-    strangeness: Any | None
+    unknown_score: Any | None
     head: Any
     memory: MemoryPlaces | None
 
@@ -90,13 +90,13 @@ def find_places(model: Any, classes: int, *, source: Path | str = "this network"
             "with sorter train"
         )
     features = _data(head)
-    strangeness = None
+    unknown_score = None
     if len(model.outputs) > 1:
         last = _behind(model.outputs[1])
         if last.get_type_name() == "Sigmoid":
-            strangeness = last.input_value(0)
+            unknown_score = last.input_value(0)
     memory = _memory(features, heads, head)
-    return Places(features, scores, heat, strangeness, _weight(head), memory)
+    return Places(features, scores, heat, unknown_score, _weight(head), memory)
 
 
 def name_places(model: Any, classes: int) -> None:
@@ -108,7 +108,7 @@ def name_places(model: Any, classes: int) -> None:
     for name, output in (
         (FEATURES, places.features),
         (SCORES, places.scores),
-        (STRANGENESS, places.strangeness),
+        (UNKNOWN_SCORE, places.unknown_score),
     ):
         if output is not None:
             output.get_node().set_friendly_name(name)
@@ -166,7 +166,7 @@ def keys_of(memory: MemoryPlaces) -> NDArray[np.float32]:
 
 
 def join(model: Any, places: Places, site: Site) -> None:
-    """Let what a site taught add to the scores and the strangeness of `model`, in place.
+    """Let what a site taught add to the scores and the unknown score of `model`, in place.
 
     An empty tray that was shown becomes a third output.
     """
@@ -178,9 +178,9 @@ def join(model: Any, places: Places, site: Site) -> None:
     if places.memory is not None and len(site.keys):
         move = ops.add(move, _evidence(places.memory, site))
     _add_to_scores(places.scores, move.output(0))
-    if places.strangeness is not None:
-        strange = ops.matmul(unit, _constant("site.strange", site.strange[None]), False, True)
-        _add(places.strangeness, strange.output(0))
+    if places.unknown_score is not None:
+        unknown = ops.matmul(unit, _constant("site.strange", site.unknown[None]), False, True)
+        _add(places.unknown_score, unknown.output(0))
         if site.empty is not None:
             empty = ops.matmul(unit, _constant("site.empty", site.empty[None]), False, True)
             empty = ops.sigmoid(ops.add(empty, np.float32(NONE_ODDS)))
@@ -198,20 +198,20 @@ def cut_tail(model: Any, places: Places, *, width: int) -> Any:
     """What follows the features, as a model of its own.
 
     Inputs: features (1, F), what to add to the scores (1, `width`), what to add to the
-    strangeness (1, 1). Outputs: those of `model`, then the scores with what was added, what they
+    unknown score (1, 1). Outputs: those of `model`, then the scores with what was added, what they
     are divided by, and what the memory found, as far as there are such.
     """
     openvino, ops = engine.openvino(), _operations()
     features = ops.parameter(list(places.features.shape), np.float32, name="features")
     scores = ops.parameter([1, width], np.float32, name="to_scores")
-    strange = ops.parameter([1, 1], np.float32, name="to_strangeness")
+    unknown = ops.parameter([1, 1], np.float32, name="to_strangeness")
     for reader in places.features.get_target_inputs():
         reader.replace_source_output(features.output(0))
     more = [places.heat, places.memory.found if places.memory is not None else None]
     sums = _add_to_scores(places.scores, scores.output(0))
-    if places.strangeness is not None:
-        _add(places.strangeness, strange.output(0))
-    inputs = [features, scores] + ([strange] if places.strangeness is not None else [])
+    if places.unknown_score is not None:
+        _add(places.unknown_score, unknown.output(0))
+    inputs = [features, scores] + ([unknown] if places.unknown_score is not None else [])
     outputs = [output.get_node().input_value(0) for output in model.outputs]
     outputs += [sums, *(output for output in more if output is not None)]
     return openvino.Model(outputs, inputs, "tail")

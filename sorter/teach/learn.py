@@ -25,8 +25,8 @@ Doubles = NDArray[np.float64]
 
 FREEDOM = 300.0
 """The prior's variance of a score at a taught picture, in squared nats."""
-STRANGE_FREEDOM = 30.0
-"""The same of the strangeness."""
+UNKNOWN_FREEDOM = 30.0
+"""The same of the unknown score."""
 REPLAY = 15.0
 """What old photographs count together, for each taught picture."""
 MANY = 20
@@ -53,7 +53,7 @@ class Task:
 
 
 def learn_move(task: Task, prior: Prior, *, replay: float = REPLAY) -> Site:
-    """The site's move of the scores, its keys included; nothing of strangeness yet."""
+    """The site's move of the scores, its keys included; nothing of unknown score yet."""
     items = task.labels >= 0
     taught, labels = task.taught.rows(items), task.labels[items]
     classes, count = taught.scores.shape[1], len(labels)
@@ -64,7 +64,7 @@ def learn_move(task: Task, prior: Prior, *, replay: float = REPLAY) -> Site:
     site = Site(
         move=np.zeros((task.width, width), np.float32),
         bias=bias,
-        strange=np.zeros(width, np.float32),
+        unknown=np.zeros(width, np.float32),
         keys=keys,
         values=values,
     )
@@ -99,7 +99,7 @@ def learn_move(task: Task, prior: Prior, *, replay: float = REPLAY) -> Site:
     return replace(site, move=prior.on_features(best * scale))
 
 
-def learn_strangeness(
+def learn_unknown_score(
     task: Task,
     prior: Prior,
     *,
@@ -107,15 +107,15 @@ def learn_strangeness(
     then: Doubles,
     limit: float,
 ) -> Array:
-    """What to add to the strangeness, (F,) on unit features.
+    """What to add to the unknown score, (F,) on unit features.
 
-    `now` (n,) and `then` (N,) are the strangeness of the taught and of the old pictures before its
+    `now` (n,) and `then` (N,) are the unknown score of the taught and the old pictures before its
     sigmoid, with the move; items are to come below `limit`, pictures of none above it, and the
     old ones are to stay.
     """
     if not len(task.labels):
         return np.zeros(task.taught.unit.shape[1], np.float32)
-    scale = _scale(task.taught, STRANGE_FREEDOM)
+    scale = _scale(task.taught, UNKNOWN_FREEDOM)
     here, there = task.taught.free * scale, task.old.free * scale
     sign = np.where(task.labels >= 0, 1.0, -1.0)
     stay = _sigmoid(then)
@@ -142,7 +142,7 @@ def learn_empty(task: Task, prior: Prior, empty: NDArray[np.bool_]) -> Array | N
     """
     if not empty.any():
         return None
-    scale = _scale(task.taught, STRANGE_FREEDOM)
+    scale = _scale(task.taught, UNKNOWN_FREEDOM)
     here, there = task.taught.free * scale, task.old.free * scale
     sign = np.where(empty, -1.0, 1.0)
     weight = len(empty) / max(1, len(task.old))
@@ -165,7 +165,7 @@ def added(seen: Seen, site: Site) -> Added:
     """What `site` adds to pictures' scores: what `graph.join` does."""
     move = seen.unit @ site.move.T + site.bias + _key_gain(seen, site, len(site.move))
     empty = None if site.empty is None else _sigmoid(seen.unit @ site.empty + NONE_ODDS)
-    return Added(move.astype(np.float32), seen.unit @ site.strange, empty)
+    return Added(move.astype(np.float32), seen.unit @ site.unknown, empty)
 
 
 def minimise(

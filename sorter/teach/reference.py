@@ -22,7 +22,7 @@ from sorter.vision.metadata import read_file
 
 FILE = "reference.npz"
 MAX_BYTES = 16 * 1024 * 1024
-KNOWN, STRANGE = 1200, 250
+OF_KNOWN, OF_UNKNOWN = 1200, 250
 """Keys that stand in for photographs, at most, of the classes and of none."""
 
 
@@ -88,7 +88,7 @@ def from_memory(memory: MemoryArrays, length: float) -> Reference:
     rows = []
     for label in range(classes + 1):
         mine = np.flatnonzero(owner == label)
-        most = STRANGE if label == classes else max(1, KNOWN // classes)
+        most = OF_UNKNOWN if label == classes else max(1, OF_KNOWN // classes)
         rows.append(mine[:: max(1, -(-len(mine) // most))])
     chosen = np.concatenate(rows)
     features = memory.keys[chosen] @ memory.basis

@@ -66,14 +66,14 @@ class Lessons:
 class Site:
     """What was learnt, ready to join a network of C classes, C' with the new ones.
 
-    `move` (C', F), `strange` (F,) and `empty` (F,) act on unit features; `bias` (C',) is 0 for a
+    `move` (C', F), `unknown` (F,) and `empty` (F,) act on unit features; `bias` (C',) is 0 for a
     class that the release has, and `empty` None where no empty tray was shown. `keys` (n, D) lie in
     the memory's space, and `values` (C, n) is what each counts for each class.
     """
 
     move: Array
     bias: Array
-    strange: Array
+    unknown: Array
     empty: Array | None = None
     keys: Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     values: Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))

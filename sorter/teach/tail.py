@@ -63,11 +63,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Added:
-    """What to add to the scores (N, C') and to the strangeness (N,) of N pictures, and how much
+    """What to add to the scores (N, C') and to the unknown score (N,) of N pictures, and how much
     they look like an empty tray (N,); None: nothing."""
 
     scores: Array
-    strangeness: Array | None = None
+    unknown_score: Array | None = None
     empty: NDArray[np.floating[Any]] | None = None
 
 
@@ -95,7 +95,7 @@ class Tail:
         self.features = int(places.features.shape[-1])
         self._has_heat = places.heat is not None
         self._outputs = len(model.outputs)
-        self.has_strangeness = places.strangeness is not None
+        self.has_unknown_score = places.unknown_score is not None
         tail = graph.cut_tail(model, places, width=self.width)
         self._inputs = len(tail.inputs)
         self._request, self._batch = _compile(tail)
@@ -113,14 +113,14 @@ class Tail:
 
     def answers(self, seen: Seen, added: Added) -> list[Prediction]:
         """The edge's answers with `added`."""
-        outputs = self._run(seen.features, added.scores, added.strangeness)
+        outputs = self._run(seen.features, added.scores, added.unknown_score)
         none = np.zeros(len(seen), np.float32)
-        strange = outputs[1][:, 0] if self.has_strangeness else none
+        score = outputs[1][:, 0] if self.has_unknown_score else none
         empty = none if added.empty is None else added.empty
         return [
             Prediction(tuple(row), unknown, one)
             for row, unknown, one in zip(
-                outputs[0].tolist(), strange.tolist(), empty.tolist(), strict=True
+                outputs[0].tolist(), score.tolist(), empty.tolist(), strict=True
             )
         ]
 
@@ -145,11 +145,11 @@ class Tail:
             )
         return result
 
-    def _run(self, features: Array, to_scores: Array, to_strangeness: Array | None) -> list[Array]:
-        strange = np.zeros(len(features), np.float32)
-        if to_strangeness is not None:
-            strange = to_strangeness
-        given = [features, to_scores, strange[:, None]][: self._inputs]
+    def _run(self, features: Array, to_scores: Array, to_unknown: Array | None) -> list[Array]:
+        score = np.zeros(len(features), np.float32)
+        if to_unknown is not None:
+            score = to_unknown
+        given = [features, to_scores, score[:, None]][: self._inputs]
         parts: list[list[Array]] = []
         for start in range(0, len(features), self._batch):
             rows = [np.asarray(g[start : start + self._batch], np.float32) for g in given]

@@ -22,7 +22,7 @@ from sorter.teach.learn import (
     added,
     learn_empty,
     learn_move,
-    learn_strangeness,
+    learn_unknown_score,
 )
 from sorter.teach.reference import Reference, from_memory, read_reference
 from sorter.teach.site import EMPTY_THRESHOLD, Array, Lesson, LessonKind, Lessons, Site
@@ -223,21 +223,21 @@ class Pupil:
         *,
         briefly: bool = False,
     ) -> Site:
-        """The whole site: scores first, then the strangeness that they leave, then empty trays.
+        """The whole site: scores first, then the unknown score that they leave, then empty trays.
 
         `briefly` replays a part of the old photographs, each of which counts the more for it.
         """
         prior, width = self._tail.prior, self._tail.width
         old = self._some if briefly else self._whole
         site = learn_move(Task(seen, labels, *old.of_classes, width), prior, replay=replay)
-        if not self._tail.has_strangeness or not len(labels):
+        if not self._tail.has_unknown_score or not len(labels):
             return site
-        now = self._strangeness(seen, added(seen, site).scores)
-        then = self._strangeness(old.seen, old.own + added(old.seen, site).scores)
+        now = self._unknown_score(seen, added(seen, site).scores)
+        then = self._unknown_score(old.seen, old.own + added(old.seen, site).scores)
         whole = Task(seen, labels, old.seen, old.own, width)
         limit = float(_logit(np.array([self._policy.unknown_threshold]))[0])
-        strange = learn_strangeness(whole, prior, now=now, then=then, limit=limit)
-        return replace(site, strange=strange, empty=learn_empty(whole, prior, empty))
+        unknown = learn_unknown_score(whole, prior, now=now, then=then, limit=limit)
+        return replace(site, unknown=unknown, empty=learn_empty(whole, prior, empty))
 
     def settle(
         self, seen: Seen, labels: NDArray[np.int64], empty: NDArray[np.bool_]
@@ -283,7 +283,7 @@ class Pupil:
     def decide(self, answers: Sequence[Prediction]) -> list[Decision]:
         return [decide(one, self._taxonomy, self._policy) for one in answers]
 
-    def _strangeness(self, seen: Seen, to_scores: Array) -> NDArray[np.float64]:
+    def _unknown_score(self, seen: Seen, to_scores: Array) -> NDArray[np.float64]:
         answers = self._tail.answers(seen, Added(to_scores))
         return _logit(np.array([one.unknown for one in answers]))
 

@@ -18,7 +18,7 @@ def decide(prediction: Prediction, taxonomy: Taxonomy, policy: Policy) -> Decisi
 
     `sorted` where the bin's sum, less what the other bins' risk adds to a mistake, reaches its
     threshold and neither the out-of-distribution score nor that of an empty tray passes its own;
-    `unsure` otherwise, for the first reason that holds: the empty tray (a strange sight too), the
+    `unsure` otherwise, for the first reason that holds: the empty tray (a unknown sight too), the
     unknown object, the score. Equal scores go to the earlier bin or class.
 
     Raises ValueError where the lengths of probabilities, classes, bins and thresholds differ.

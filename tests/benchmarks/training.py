@@ -103,7 +103,7 @@ def _measure(size: Size, config: Config, machine: Machine, seconds: float, folde
             config,
             stream,
             backdrops=pixels.backdrops(rows, device),
-            strange=labels[rows] == UNKNOWN,
+            unknown=labels[rows] == UNKNOWN,
         )
         return pictures, make_targets(labels[rows], CLASSES, config).send(device)
 

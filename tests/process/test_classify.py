@@ -162,7 +162,7 @@ def test_json_lines_on_stdout(tmp_path: Path, bundle: Path) -> None:
     assert [row["code"] for row in rows] == ["0001", "0101", "0102"]
 
 
-def test_unsure_by_a_higher_threshold_and_by_a_strange_picture(
+def test_unsure_by_a_higher_threshold_and_by_a_unknown_picture(
     tmp_path: Path, bundle: Path
 ) -> None:
     paint(tmp_path / "grey.png", (128, 128, 128))

@@ -111,7 +111,7 @@ def test_what_lay_there_is_recorded_and_not_moved(tmp_path: Path, bundle: Path) 
     assert {s for name, s, _ in states(tmp_path) if name.startswith("old")} == {"EXPIRED"}
 
 
-def test_broken_strange_and_repeated_pictures_move_nothing(tmp_path: Path, bundle: Path) -> None:
+def test_broken_unknown_and_repeated_pictures_move_nothing(tmp_path: Path, bundle: Path) -> None:
     camera = tmp_path / "camera"
     camera.mkdir()
     with gate(tmp_path), station(tmp_path, bundle) as watch:

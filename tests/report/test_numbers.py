@@ -55,7 +55,7 @@ def test_only_what_is_to_be_sorted_counts_as_an_item() -> None:
     total = found.total
     assert total.moved == {"residual": 3, "food": 2}
     assert (total.items, total.why["empty"], total.why["unknown_object"]) == (6, 5, 1)
-    assert total.strange_moved == 1
+    assert total.unknown_moved == 1
     assert (total.states["REJECTED"], total.states["DUPLICATE"]) == (4, 7)
     assert (total.right, total.wrong) == (2, 1)
     assert total.unsure == pytest.approx(4 / 7)  # Empty trays are nobody's doubt.

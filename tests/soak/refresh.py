@@ -48,9 +48,9 @@ def correct(ring: Path, into: Path, truth: Mapping[str, str], *, model: Path = R
     return count
 
 
-def refresh(data: Path, new: Path, strange: Path, out: Path, *more: str | Path) -> dict[str, Any]:
+def refresh(data: Path, new: Path, unknown: Path, out: Path, *more: str | Path) -> dict[str, Any]:
     """`sorter train` from the released weights; its figures."""
-    more = ("--unknown", strange, *more)
+    more = ("--unknown", unknown, *more)
     start: tuple[str | Path, ...] = ("--init", RELEASED / "checkpoint.pt", "--stage", "head")
     found: dict[str, Any] = json.loads(
         sorter("train", data, "--extra", new, *start, "--out", out, "--no-int8", "--json", *more)

@@ -129,11 +129,11 @@ class Fold:
                     np.mean([a.label != b.label for a, b in zip(after, before, strict=True)])
                 )
         none = {}
-        strange = np.flatnonzero((self.role == "unknown") & _begins(self.source, source))
-        if len(strange):
+        unknown = np.flatnonzero((self.role == "unknown") & _begins(self.source, source))
+        if len(unknown):
             none["same_site_unknown"] = (
-                _sorted_share([self.before[i] for i in strange]),
-                _sorted_share(self.after(strange, site)),
+                _sorted_share([self.before[i] for i in unknown]),
+                _sorted_share(self.after(unknown, site)),
             )
         return Score(source, len(taught), sets, changed, none)
 
@@ -236,7 +236,7 @@ def summary(scores: Iterable[Score], several: set[str]) -> dict[str, Any]:
             by_source[one.source].append(figure.share(getattr(figure, key)))
         return round(100 * float(np.mean([np.mean(v) for v in by_source.values()])), 1)
 
-    strange = [one.none["same_site_unknown"] for one in scores if one.none]
+    unknown = [one.none["same_site_unknown"] for one in scores if one.none]
     return {
         "taught": round(float(np.mean([one.taught for one in scores])), 1),
         "sources": len({one.source for one in scores}),
@@ -250,7 +250,7 @@ def summary(scores: Iterable[Score], several: set[str]) -> dict[str, Any]:
         "sorted": [share(0, "sorted"), share(1, "sorted")],
         "wrong_among_sorted": [wrong(0), wrong(1)],
         "same_site_unknown_sorted": [
-            round(100 * float(np.mean([s[i] for s in strange])), 1) if strange else None
+            round(100 * float(np.mean([s[i] for s in unknown])), 1) if unknown else None
             for i in (0, 1)
         ],
     }

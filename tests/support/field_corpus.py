@@ -94,7 +94,7 @@ def _modes(folder: Path) -> Iterator[Expected]:
     for name, data in good.items():
         (folder / name).write_bytes(data)
         yield Expected(name.encode(), "sorted")
-    # Grey says nothing of the class; the tiny network must call it strange, not guess.
+    # Grey says nothing of the class; the tiny network must call it unknown, not guess.
     for name, data in {
         "grey.jpg": _bytes(red.convert("L"), "JPEG"),
         "grey-alpha.png": _bytes(red.convert("LA"), "PNG"),

@@ -120,7 +120,7 @@ def _build(taxonomy: Taxonomy, *, memory: bool) -> Any:
     quarters = ops.reduce_mean(cut, np.array([2, 4], np.int64), False)
     features = ops.reshape(quarters, np.array([1, WIDTH], np.int64), False)
     head = ops.add(ops.matmul(features, ops.constant(weight), False, True), bias[None])
-    scores, strange = head, None
+    scores, unknown = head, None
     if memory:
         length = ops.reduce_l2(features, np.array([1], np.int64), True)
         seen = ops.matmul(
@@ -136,15 +136,15 @@ def _build(taxonomy: Taxonomy, *, memory: bool) -> Any:
         evidence = ops.log(ops.add(found, np.float32(1e-15)))
         parts = ops.variadic_split(evidence, 1, [classes, 1])
         scores = ops.add(head, ops.multiply(parts.output(0), np.float32(0.5)))
-        strange = ops.subtract(
+        unknown = ops.subtract(
             parts.output(1), ops.reduce_max(parts.output(0), np.array([1], np.int64), True)
         )
     heat = ops.constant(np.array([[1.2]], np.float32))
     probabilities = ops.softmax(ops.divide(scores, heat), 1)
     probabilities.output(0).set_names({"probabilities"})
     outputs = [probabilities]
-    if strange is not None:
-        unknown = ops.sigmoid(strange)
+    if unknown is not None:
+        unknown = ops.sigmoid(unknown)
         unknown.output(0).set_names({"unknown"})
         outputs.append(unknown)
     return openvino.Model(outputs, [image], "schooled")

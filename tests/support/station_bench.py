@@ -107,7 +107,7 @@ class Turns:
 
 
 class Eye:
-    """Knows a picture by the first word of its bytes: metal, rest, unsure, strange, empty.
+    """Knows a picture by the first word of its bytes: metal, rest, unsure, unknown, empty.
 
     Broken is none.
     """

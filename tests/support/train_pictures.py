@@ -67,7 +67,7 @@ def write_folder(root: Path, *, train: int = 6, val: int = 2) -> Path:
     return root
 
 
-def write_strange(root: Path, *, sources: int = 5, count: int = 3) -> Path:
+def write_unknown(root: Path, *, sources: int = 5, count: int = 3) -> Path:
     """root/<source>/ with pictures of noise."""
     for source in range(sources):
         folder = root / f"noise{source}"

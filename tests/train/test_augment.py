@@ -45,10 +45,10 @@ def change(pixels: Tensor, config: Config, *key: int, **more: Any) -> Tensor:
 def test_it_is_repeatable_and_stays_a_picture(kind: str) -> None:
     pixels, backdrops = on_white(6)
     config = make_config({"augment": kind, **dict.fromkeys((*ALL, *NEW), 1.0), "paste": 0.5})
-    strange = np.array([False] * 4 + [True] * 2)
+    unknown = np.array([False] * 4 + [True] * 2)
     before = pixels.clone()
     first, again, other = (
-        change(pixels, config, 0, 3, 1, n, backdrops=backdrops, strange=strange) for n in (2, 2, 3)
+        change(pixels, config, 0, 3, 1, n, backdrops=backdrops, unknown=unknown) for n in (2, 2, 3)
     )
     assert first.shape == (6, 3, 32, 32) and torch.equal(first, again)
     assert float(first.min()) >= 0 and float(first.max()) <= 255.5
@@ -99,9 +99,9 @@ def test_a_pasted_item_is_smaller_and_lies_on_a_picture_of_no_class() -> None:
     there = backdrops.there.copy()
     there[40:] = False
     known = Backdrops(backdrops.bits, there, backdrops.side)
-    strange = np.arange(80) >= 40
+    unknown = np.arange(80) >= 40
     config = make_config({**STILL, "paste": 1.0})
-    changed = change(pixels, config, 4, backdrops=known, strange=strange)
+    changed = change(pixels, config, 4, backdrops=known, unknown=unknown)
     red = ((changed[:, 0] > 150) & (changed[:, 1] < 80)).float().mean((1, 2))
     assert float(red[40:].max()) == 0.0, "pictures of no class stay as they are"
     assert float((red[:40] > 0.01).float().mean()) > 0.8
@@ -144,11 +144,11 @@ class Waits(TorchDispatchMode):
 def test_nothing_in_it_waits_for_a_device() -> None:
     pixels, backdrops = on_white(8)
     config = make_config({**dict.fromkeys((*ALL, *NEW), 0.6), "mixup": 0.2})
-    strange = np.array([False] * 6 + [True] * 2)
+    unknown = np.array([False] * 6 + [True] * 2)
     targets = make_targets(np.zeros(8, np.int64), 3, config)
     with Waits() as seen:
         for key in range(4):
-            batch = change(pixels, config, key, backdrops=backdrops, strange=strange)
+            batch = change(pixels, config, key, backdrops=backdrops, unknown=unknown)
             mix(batch, targets, config, random_stream(key))
     assert seen.names == []
     with Waits() as seen:

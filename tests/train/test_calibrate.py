@@ -111,13 +111,13 @@ def test_a_risky_bin_costs_more_and_every_site_counts_the_same(tmp_path: Path) -
     assert by_site[0] > rates[0] + 0.02
 
 
-def test_unknown_score_tells_strange_from_known(tmp_path: Path) -> None:
+def test_unknown_score_tells_unknown_from_known(tmp_path: Path) -> None:
     taxonomy = read_taxonomy(write_taxonomy(tmp_path))
     stream = np.random.default_rng(1)
     known = np.concatenate([stream.normal(0, 1, (600, 3)), stream.normal(-2, 1, (600, 1))], 1)
     known[np.arange(600), stream.integers(0, 3, 600)] += 5
-    strange = np.concatenate([stream.normal(0, 1, (200, 3)), stream.normal(2, 1, (200, 1))], 1)
-    scores = np.concatenate([known, strange])
+    unknown = np.concatenate([stream.normal(0, 1, (200, 3)), stream.normal(2, 1, (200, 1))], 1)
+    scores = np.concatenate([known, unknown])
     labels = np.concatenate([known[:, :3].argmax(1), np.full(200, -1)])
     result = calibrate(scores, labels, taxonomy, make_config({"known_lost": 0.05}))
     values = unknown_score(scores, 3, result.unknown)
@@ -138,7 +138,7 @@ def test_a_calibration_from_before_there_was_a_memory_is_read() -> None:
             from_json(json.dumps({**old, **wrong}))
 
 
-def test_without_strange_pictures_low_energy_is_strange(tmp_path: Path) -> None:
+def test_without_unknown_pictures_low_energy_is_unknown(tmp_path: Path) -> None:
     taxonomy = read_taxonomy(write_taxonomy(tmp_path))
     scores, labels = made_up(500, 2.0)
     result = calibrate(scores, labels, taxonomy, make_config({}))

@@ -20,7 +20,7 @@ from train.config import make_config  # noqa: E402
 from train.data.corpus import Corpus, Example, Pixels, Sources, gather  # noqa: E402
 from train.data.sampling import epoch_rows  # noqa: E402
 from train.fit.features import read_features  # noqa: E402
-from train.judge.folds import ALWAYS, NEVER, assign, held_strange  # noqa: E402
+from train.judge.folds import ALWAYS, NEVER, assign, held_unknown  # noqa: E402
 from train.machine import Machine  # noqa: E402
 from train.networks import build  # noqa: E402
 
@@ -196,11 +196,11 @@ def test_features_go_by_content_and_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("sources", "held"), [(1, []), (2, [1]), (3, [2]), (8, [2, 7])])
-def test_without_folds_whole_sources_of_strange_pictures_stay_out(
+def test_without_folds_whole_sources_of_unknown_pictures_stay_out(
     tmp_path: Path, sources: int, held: list[int]
 ) -> None:
     examples = [example(i % 3, f"g{i}") for i in range(6)]
     examples += [example(-1, f"u{i}", f"src{i}", "unknown") for i in range(sources)]
     taxonomy = read_taxonomy(write_taxonomy(tmp_path))
-    rows = held_strange(Corpus(tuple(examples), (), taxonomy))
+    rows = held_unknown(Corpus(tuple(examples), (), taxonomy))
     assert [int(r) - 6 for r in rows] == held

@@ -15,7 +15,7 @@ from torch import Tensor  # noqa: E402
 from sorter.errors import FolderError, ModelError, UsageError  # noqa: E402
 from sorter.host.cores import usable_cores  # noqa: E402
 from sorter.taxonomy import read_taxonomy  # noqa: E402
-from tests.support.train_pictures import write_folder, write_strange, write_taxonomy  # noqa: E402
+from tests.support.train_pictures import write_folder, write_taxonomy, write_unknown  # noqa: E402
 from train import checkpoint  # noqa: E402
 from train.config import Config, make_config  # noqa: E402
 from train.data.corpus import Corpus, Pixels, Sources, gather  # noqa: E402
@@ -58,8 +58,8 @@ class StopAfter(Interrupt):
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     root = tmp_path_factory.mktemp("pictures")
     taxonomy = read_taxonomy(write_taxonomy(root))
-    data, strange = write_folder(root / "data"), write_strange(root / "strange")
-    return gather(Sources(data, unknown=(strange,)), taxonomy, say=lambda _: None)
+    data, unknown = write_folder(root / "data"), write_unknown(root / "strange")
+    return gather(Sources(data, unknown=(unknown,)), taxonomy, say=lambda _: None)
 
 
 def train(

@@ -37,9 +37,9 @@ def _corners() -> tuple[Any, NDArray[np.int64]]:
 
 def _made(weight: float = 1.0) -> Memory:
     at, labels = _corners()
-    strange = torch.tensor([[1.0, 0, 0, 1]])
+    unknown = torch.tensor([[1.0, 0, 0, 1]])
     return remember(
-        torch.cat([at, strange]),
+        torch.cat([at, unknown]),
         np.append(labels, UNKNOWN),
         list("abcde"),
         np.ones(5),
@@ -134,12 +134,12 @@ def test_the_released_graph_says_what_the_figures_are_of() -> None:
     )
     pictures = torch.randint(0, 255, (5, 32, 32, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        chances, strange = Released(network, 2, calibration)(pictures)
+        chances, unknown = Released(network, 2, calibration)(pictures)
         scores = network(network.normalise(pictures.permute(0, 3, 1, 2))).numpy()
     assert scores.shape == (5, network.outputs) == (5, 5)
     for row, expected in enumerate(predictions(scores, 2, calibration)):
         assert chances[row].tolist() == pytest.approx(expected.probabilities, abs=1e-5)
-        assert float(strange[row]) == pytest.approx(expected.unknown, abs=1e-5)
+        assert float(unknown[row]) == pytest.approx(expected.unknown, abs=1e-5)
 
 
 def _in_int8(network: Network) -> Any:
@@ -200,7 +200,7 @@ def test_start_weights_bring_a_memory_of_the_same_classes_in_any_order() -> None
         replace(CONFIG, memory_dim=6),
     )
     tensors = {**network.state_dict(), **{PREFIX + k: v for k, v in memory.state_dict().items()}}
-    for outputs in (2, 3):  # with a score of strangeness of its own, or without
+    for outputs in (2, 3):  # with a score of unknown score of its own, or without
         fresh = build("cnn", outputs, size_px=32)
         fill(fresh, StartWeights(tensors, ("a", "b")), ("b", "a"))
         assert fresh.memory is not None

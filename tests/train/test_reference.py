@@ -13,17 +13,17 @@ from sorter.errors import BundleError
 from sorter.taxonomy import default_taxonomy
 from sorter.teach.reference import FILE, read_reference, write_reference
 from train.data.corpus import UNKNOWN, Corpus, Example
-from train.release.reference import KNOWN, STRANGE, reference_rows
+from train.release.reference import OF_KNOWN, OF_UNKNOWN, reference_rows
 
 
 def _example(i: int, role: str, group: str, label: int = 0, source: str = "") -> Example:
     return Example(Path(f"{i}.jpg"), f"{i:064d}", label, source, group, role)
 
 
-def test_a_photograph_comes_once_and_no_strange_source_fills_the_reference() -> None:
+def test_a_photograph_comes_once_and_no_unknown_source_fills_the_reference() -> None:
     examples = [_example(i, "train", f"g{i % 40}") for i in range(200)]
     examples += [_example(200 + i, "val", f"g{i}") for i in range(5)]
-    examples += [_example(300 + i, "extra", "", source="s") for i in range(2 * KNOWN)]
+    examples += [_example(300 + i, "extra", "", source="s") for i in range(2 * OF_KNOWN)]
     examples += [
         _example(9000 + i, "unknown", "", UNKNOWN, "big" if i < 900 else f"u{i % 9}")
         for i in range(1000)
@@ -34,10 +34,10 @@ def test_a_photograph_comes_once_and_no_strange_source_fills_the_reference() -> 
     old = [e for e in chosen if e.group]
     assert len(old) == len({e.group for e in old}) == 40
     assert {e.group for e in old if e.role == "val"} == {f"g{i}" for i in range(5)}
-    assert sum(e.label != UNKNOWN for e in chosen) == KNOWN
-    strange = [e for e in chosen if e.label == UNKNOWN]
-    assert 0 < len(strange) <= STRANGE
-    assert sum(e.source == "big" for e in strange) <= -(-STRANGE // 10)
+    assert sum(e.label != UNKNOWN for e in chosen) == OF_KNOWN
+    unknown = [e for e in chosen if e.label == UNKNOWN]
+    assert 0 < len(unknown) <= OF_UNKNOWN
+    assert sum(e.source == "big" for e in unknown) <= -(-OF_UNKNOWN // 10)
     assert (rows == reference_rows(corpus, 0)).all()
 
 

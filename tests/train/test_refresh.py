@@ -35,7 +35,7 @@ def test_the_old_is_not_forgotten(data_root: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_refresh_that_would_forget_is_refused(
-    classes: int, strange: bool, says: str, tmp_path: Path
+    classes: int, unknown: bool, says: str, tmp_path: Path
 ) -> None:
     """Corrected pictures alone: every figure of the run would be fine."""
     codes = [item.code for item in default_taxonomy().categories[:classes]]
@@ -48,7 +48,7 @@ def test_a_refresh_that_would_forget_is_refused(
     out = tmp_path / "run"
     line = ["train", tmp_path / "corrected", "--init", RELEASED / "checkpoint.pt"]
     line += ["--stage", "head", "--out", out, "--cache", tmp_path / "cache"]
-    line += ["--unknown", tmp_path / "strange"] if strange else []
+    line += ["--unknown", tmp_path / "strange"] if unknown else []
     done = CliRunner().invoke(app, [str(word) for word in line])
     assert isinstance(done.exception, DataError), done.output
     assert says in str(done.exception) and "sorter teach" in str(done.exception)

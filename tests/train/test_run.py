@@ -20,7 +20,7 @@ from sorter.errors import ExportError, UsageError  # noqa: E402
 from sorter.vision import images  # noqa: E402
 from sorter.vision.bundle import open_bundle  # noqa: E402
 from sorter.vision.model import Classifier  # noqa: E402
-from tests.support.train_pictures import draw, write_folder, write_strange, write_taxonomy  # noqa: E402
+from tests.support.train_pictures import draw, write_folder, write_taxonomy, write_unknown  # noqa: E402
 from tests.support.train_runs import train  # noqa: E402
 from train.release.again import export_again  # noqa: E402
 from train.release.export import loses_more  # noqa: E402
@@ -52,7 +52,7 @@ SMALL = {
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("train")
     write_folder(root / "data", train=12, val=4)
-    write_strange(root / "strange")
+    write_unknown(root / "strange")
     write_taxonomy(root)
     before = _listing(root / "data")
     train(

@@ -32,8 +32,8 @@ def write_runs(folder: Path) -> list[Path]:
     for seed, said in enumerate(SAID):
         run = folder / f"run-{seed}"
         run.mkdir()
-        strange = {"auroc": 0.9 + 0.01 * seed, "unsure": 0.85}
-        part = {"label_accuracy": 0.8 + 0.01 * seed, "unknown": strange}
+        unknown = {"auroc": 0.9 + 0.01 * seed, "unsure": 0.85}
+        part = {"label_accuracy": 0.8 + 0.01 * seed, "unknown": unknown}
         (run / "metrics.json").write_text(json.dumps({"grouped_folds": part}), encoding="utf-8")
         np.savez(
             run / "oof.npz",

@@ -34,18 +34,18 @@ def test_each_bin_has_its_own_threshold() -> None:
 
 
 @pytest.mark.parametrize("score", [0.51, 1.0, math.nan])
-def test_a_strange_object_is_unsure_however_sure_the_softmax(score: float) -> None:
+def test_a_unknown_object_is_unsure_however_sure_the_softmax(score: float) -> None:
     found = decide(Prediction((1.0, 0.0, 0.0), score), TAXONOMY, POLICY)
     assert (found.status, found.reason) == (Status.UNSURE, Reason.UNKNOWN_OBJECT)
 
 
-def test_an_empty_tray_is_told_before_a_strange_object() -> None:
+def test_an_empty_tray_is_told_before_a_unknown_object() -> None:
     policy = Policy((0.7, 0.6), unknown_threshold=0.5, empty_threshold=0.9)
     empty = Prediction((1.0, 0.0, 0.0), unknown=0.9, empty=0.95)
     assert decide(empty, TAXONOMY, policy).reason is Reason.EMPTY
     assert decide(empty, TAXONOMY, POLICY).reason is Reason.UNKNOWN_OBJECT  # Nobody taught it.
-    strange = Prediction((1.0, 0.0, 0.0), unknown=0.9, empty=0.9)
-    assert decide(strange, TAXONOMY, policy).reason is Reason.UNKNOWN_OBJECT
+    unknown = Prediction((1.0, 0.0, 0.0), unknown=0.9, empty=0.9)
+    assert decide(unknown, TAXONOMY, policy).reason is Reason.UNKNOWN_OBJECT
 
 
 def test_a_score_at_the_threshold_is_enough() -> None:

@@ -59,8 +59,8 @@ def test_calibration_error_before_the_temperature() -> None:
 
 def test_unknown_pictures() -> None:
     known = [Prediction((0.9, 0.05, 0.05), 0.1), Prediction((0.05, 0.9, 0.05), 0.4)]
-    strange = [Prediction((0.9, 0.05, 0.05), 0.6), Prediction((0.9, 0.05, 0.05), 0.2)]
-    found = evaluate([0, 1], known, TAXONOMY, POLICY, unknown=strange).unknown
+    unknown = [Prediction((0.9, 0.05, 0.05), 0.6), Prediction((0.9, 0.05, 0.05), 0.2)]
+    found = evaluate([0, 1], known, TAXONOMY, POLICY, unknown=unknown).unknown
     assert found is not None
     assert (found.n, found.unsure, found.auroc) == (2, 0.5, 0.75)
 

@@ -69,11 +69,11 @@ def augment(
     stream: np.random.Generator,
     *,
     backdrops: Backdrops | None = None,
-    strange: NDArray[np.bool_] | None = None,
+    unknown: NDArray[np.bool_] | None = None,
 ) -> Tensor:
     """Pictures (N, side, side, 3) uint8 → float (N, 3, size_px, size_px), values 0 to 255.
 
-    Without `backdrops` no background is replaced. `strange`: pictures of no class, onto which
+    Without `backdrops` no background is replaced. `unknown`: pictures of no class, onto which
     others may be pasted.
     """
     count = len(pixels)
@@ -84,7 +84,7 @@ def augment(
     strong, paper = config.augment == "strong", config.augment == "paper"
     least_area = np.full(count, config.crop_min)
     if strong:
-        batch, pasted = _paste(batch, backdrops, strange, config.paste, chance)
+        batch, pasted = _paste(batch, backdrops, unknown, config.paste, chance)
         least_area[pasted] = max(config.crop_min, 0.8)  # what was made smaller stays in sight
         batch = _replace_backdrops(batch, backdrops, pasted, config.backdrop, chance)
         batch = _recompress(batch, config.jpeg, chance)
@@ -179,7 +179,7 @@ def _corners(batch: Tensor, rows: Rows, chance: _Chance) -> Tensor:
 def _paste(
     batch: Tensor,
     backdrops: Backdrops | None,
-    strange: NDArray[np.bool_] | None,
+    unknown: NDArray[np.bool_] | None,
     share: float,
     chance: _Chance,
 ) -> tuple[Tensor, NDArray[np.bool_]]:
@@ -190,14 +190,14 @@ def _paste(
     """
     count, side = chance.count, batch.shape[-1]
     pasted = np.zeros(count, np.bool_)
-    strange = pasted if strange is None else strange
-    chosen = chance.pick(share, ~strange)
+    unknown = pasted if unknown is None else unknown
+    chosen = chance.pick(share, ~unknown)
     if not len(chosen):
         return batch, pasted
     pasted = pasted.copy()
     pasted[chosen] = True
     ground = _surfaces(len(chosen), side, chance, bands=True)
-    others = np.flatnonzero(strange)
+    others = np.flatnonzero(unknown)
     laid = np.flatnonzero(chance.stream.random(len(chosen)) < 0.5)
     if len(others) and len(laid):
         seen = chance.put(chance.stream.choice(others, len(laid)))

@@ -77,7 +77,7 @@ def epoch_rows(examples: Sequence[Example], rows: Rows, config: Config, epoch: i
     """The rows (of those in `rows`) that epoch number `epoch` shows, in order."""
     stream = random_stream(config.seed, 1, epoch)
     known = np.array([r for r in rows if examples[r].label != UNKNOWN], np.int64)
-    strange = np.array([r for r in rows if examples[r].label == UNKNOWN], np.int64)
+    unknown = np.array([r for r in rows if examples[r].label == UNKNOWN], np.int64)
     weight = weights([examples[r] for r in known], config)
     # Members of a group lie together, in a fresh order, so that drawing takes turns among them.
     names = [f"{examples[r].label} {examples[r].group}" for r in known]
@@ -86,10 +86,10 @@ def epoch_rows(examples: Sequence[Example], rows: Rows, config: Config, epoch: i
     order = turn[np.argsort(ids[turn], kind="stable")]
     count = config.epoch_size or max(1, round(float(weight.sum())))
     chosen = known[order][draw(weight[order], count, stream)]
-    if len(strange) and config.unknown_share:
+    if len(unknown) and config.unknown_share:
         extra = round(count * config.unknown_share / max(1e-6, 1 - config.unknown_share))
-        plain = weights([examples[r] for r in strange], config)
-        chosen = np.concatenate([chosen, strange[draw(plain, extra, stream)]])
+        plain = weights([examples[r] for r in unknown], config)
+        chosen = np.concatenate([chosen, unknown[draw(plain, extra, stream)]])
         chosen = stream.permutation(chosen)
     return chosen
 

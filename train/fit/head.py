@@ -39,7 +39,7 @@ def fit_head(
     mean, std = x.mean(0), x.std(0).clamp_min(1e-4)
     x = (x - mean) / std
     repeated = Targets(
-        targets.classes.repeat_interleave(views, 0), targets.strange.repeat_interleave(views)
+        targets.classes.repeat_interleave(views, 0), targets.unknown.repeat_interleave(views)
     )
     scale = torch.from_numpy(weight / weight.mean()).float().repeat_interleave(views)
     torch.manual_seed(config.seed)
@@ -58,7 +58,7 @@ def fit_head(
 def mix_in(head: nn.Linear, fresh: nn.Linear, features: Tensor, share: float) -> None:
     """Move the class rows of `head` by `share` towards `fresh`, which first gets their spread.
 
-    `fresh` (F → C) has no row of strangeness; that of `head` stays. Spreads are those of the
+    `fresh` (F → C) has no row of unknown score; that of `head` stays. Spreads are those of the
     scores of `features` (N, views, F), within each picture.
     """
     classes = fresh.out_features
@@ -104,12 +104,12 @@ def _descend(work: nn.Linear, x: Tensor, targets: Targets, scale: Tensor, config
         for i, rows in enumerate(order.split(config.batch)):
             step = epoch * per_epoch + i
             optimizer.param_groups[0]["lr"] = rate(step, steps, curve, steps_per_epoch=per_epoch)
-            part = Targets(targets.classes[rows], targets.strange[rows])
+            part = Targets(targets.classes[rows], targets.unknown[rows])
             optimizer.zero_grad()
             _weighted(work(x[rows]), part, scale[rows], config).backward()
             optimizer.step()
 
 
 def _weighted(scores: Tensor, targets: Targets, scale: Tensor, config: Config) -> Tensor:
-    weighted = Targets(targets.classes * scale[:, None], targets.strange)
+    weighted = Targets(targets.classes * scale[:, None], targets.unknown)
     return loss(scores, weighted, config)

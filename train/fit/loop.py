@@ -288,7 +288,7 @@ def batches(
             config,
             stream,
             backdrops=job.pixels.backdrops(rows, device) if strong else None,
-            strange=labels[rows] == UNKNOWN,
+            unknown=labels[rows] == UNKNOWN,
         )
         return mix(pictures, targets, config, stream)
 

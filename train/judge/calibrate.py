@@ -75,14 +75,14 @@ def calibrate(
     start = fit_temperature(values[known, :classes], labels[known], weight[known])
     temperature, slope = _fit_slope(values[known], labels[known], classes, start, weight[known])
     unknown = _fit_unknown(values, known, classes, weight)
-    strangeness = unknown_score(values, classes, unknown)
+    scores_unknown = unknown_score(values, classes, unknown)
     probabilities = calibrated(values, classes, temperature, slope)
-    limit = _quantile(strangeness[known], 1.0 - config.known_lost, weight[known])
+    limit = _quantile(scores_unknown[known], 1.0 - config.known_lost, weight[known])
     limit = min(1.0, limit + 1e-6)
     thresholds = bin_thresholds(
         probabilities[known],
         labels[known],
-        strangeness[known] <= limit,
+        scores_unknown[known] <= limit,
         taxonomy,
         config,
         weight=weight[known],
@@ -277,7 +277,7 @@ def _quantile(values: Array, share: float, weight: Array) -> float:
 def _fit_unknown(
     scores: Array, known: NDArray[np.bool_], classes: int, pictures: Array
 ) -> tuple[float, ...]:
-    """Logistic regression, both kinds weighing the same; without strange pictures, an energy."""
+    """Logistic regression, both kinds weighing the same; without unknown pictures, an energy."""
     features = _unknown_features(scores, classes)
     if known.all():
         energy = features[:, 2]

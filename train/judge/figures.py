@@ -41,9 +41,9 @@ def predictions(
     """Raw scores as the edge would see them."""
     values: NDArray[np.float64] = np.asarray(scores, np.float64)
     probabilities = calibrated(values, classes, calibration.temperature, calibration.slope)
-    strange = unknown_score(values, classes, calibration.unknown)
+    unknown = unknown_score(values, classes, calibration.unknown)
     return [
-        Prediction(tuple(p), float(u)) for p, u in zip(probabilities.tolist(), strange, strict=True)
+        Prediction(tuple(p), float(u)) for p, u in zip(probabilities.tolist(), unknown, strict=True)
     ]
 
 
@@ -53,7 +53,7 @@ def judge(
     taxonomy: Taxonomy,
     calibration: Calibration,
 ) -> dict[str, Any]:
-    """All figures on these pictures; those labelled `UNKNOWN` are judged as strange."""
+    """All figures on these pictures; those labelled `UNKNOWN` are judged as unknown."""
     known = labels != UNKNOWN
     if not known.any():
         return {"n": 0}
@@ -79,7 +79,7 @@ def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dic
     labels = corpus.labels[out.rows]
     roles = np.array([corpus.examples[i].role for i in out.rows])
     sources = np.array([corpus.examples[i].source for i in out.rows])
-    strange = roles == "unknown"
+    unknown = roles == "unknown"
     result: dict[str, Any] = {}
     mine = np.isin(roles, ("train", "val"))
     taxonomy = corpus.taxonomy
@@ -88,14 +88,14 @@ def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dic
         return judge(out.int8[where], labels[where], taxonomy, calibration)
 
     if mine.any():
-        result["grouped_folds"] = of(mine | strange)
+        result["grouped_folds"] = of(mine | unknown)
         each = [of(mine & (out.fold == k)) for k in np.unique(out.fold[mine])]
         for key in ("label_accuracy", "bin_accuracy"):
             values = [e[key] for e in each]
             result["grouped_folds"][f"{key}_spread"] = round(float(np.std(values)), 6)
     other = roles == "extra"
     if other.any():
-        result["other_sources"] = of(other | strange)
+        result["other_sources"] = of(other | unknown)
         result["by_source"] = {
             name: {k: v for k, v in of(other & (sources == name)).items() if k in KEYS}
             for name in sorted(set(sources[other].tolist()))
@@ -183,10 +183,10 @@ def one_line(name: str, part: Mapping[str, Any]) -> str:
         f"of which {part['wrong_bin_rate']:.2%} in a wrong bin"
     )
     if "unknown" in part:
-        strange = part["unknown"]
+        unknown = part["unknown"]
         text += (
-            f"; {strange['n']} unknown: AUROC {strange['auroc']:.3f}, "
-            f"unsure {strange['unsure']:.1%}"
+            f"; {unknown['n']} unknown: AUROC {unknown['auroc']:.3f}, "
+            f"unsure {unknown['unsure']:.1%}"
         )
     return text
 

@@ -63,10 +63,10 @@ def assign(corpus: Corpus, config: Config) -> NDArray[np.int64]:
         _fill(fold, corpus.rows("extra"), families, _spread(sizes, count))
     else:
         count = config.folds
-    strange = corpus.rows("unknown")
+    unknown = corpus.rows("unknown")
     placed = {families[i]: int(fold[i]) for i in corpus.rows("extra") if fold[i] >= 0}
-    rest = Counter(families[i] for i in strange if families[i] not in placed)
-    _fill(fold, strange, families, {**_spread(rest, count), **placed})
+    rest = Counter(families[i] for i in unknown if families[i] not in placed)
+    _fill(fold, unknown, families, {**_spread(rest, count), **placed})
     if config.folds:
         by_class: dict[int, Counter[str]] = defaultdict(Counter)
         for i in corpus.rows("train", "val"):
@@ -127,8 +127,8 @@ def run_folds(
     return OutOfFold(order, np.concatenate(scores), fold[order], np.concatenate(int8))
 
 
-def held_strange(corpus: Corpus) -> NDArray[np.int64]:
-    """Without folds: strange pictures of every fifth source, by name, to set a threshold on.
+def held_unknown(corpus: Corpus) -> NDArray[np.int64]:
+    """Without folds: unknown pictures of every fifth source, by name, to set a threshold on.
 
     Of two sources the second; of a single one none, for half a source would judge the other half.
     """
@@ -179,7 +179,7 @@ def site(example: Example) -> str:
 def _families(corpus: Corpus, related: str) -> list[str]:
     """What lies in one fold: each example's source, or the first of the family it is in.
 
-    A strange picture belongs to the extra source that its own source's name begins with. Raises
+    A unknown picture belongs to the extra source that its own source's name begins with. Raises
     DataError for a family of a source that is not there.
     """
     known = sorted({corpus.examples[i].source for i in corpus.rows("extra")}, key=len, reverse=True)

@@ -29,22 +29,22 @@ SHOWN = ("n", "label_accuracy", "bin_accuracy", "ece", "coverage", "wrong_bin_ra
 def judged(
     stored: dict[str, NDArray[Any]], where: NDArray[np.bool_], calibration: Calibration
 ) -> dict[str, Any]:
-    """The figures of some pictures of an `oof.npz`, those of no class among them as strange."""
+    """The figures of some pictures of an `oof.npz`, those of no class among them as unknown."""
     result = figures.judge(
         stored["scores"][where], stored["labels"][where], default_taxonomy(), calibration
     )
-    strange = {k: result["unknown"][k] for k in ("n", "auroc", "unsure") if "unknown" in result}
-    return {name: result[name] for name in SHOWN if name in result} | {"unknown": strange}
+    unknown = {k: result["unknown"][k] for k in ("n", "auroc", "unsure") if "unknown" in result}
+    return {name: result[name] for name in SHOWN if name in result} | {"unknown": unknown}
 
 
 def report(stored: dict[str, NDArray[Any]], calibration: Calibration) -> dict[str, Any]:
     """Photographs, sources, each source, and what INT8 costs against torch."""
     roles, sources, labels = stored["roles"], stored["sources"], stored["labels"]
-    strange, other = roles == "unknown", roles == "extra"
-    own = ~strange & ~other
+    unknown, other = roles == "unknown", roles == "extra"
+    own = ~unknown & ~other
     result: dict[str, Any] = {
-        "photographs": judged(stored, own | strange, calibration),
-        "sources": judged(stored, other | strange, calibration),
+        "photographs": judged(stored, own | unknown, calibration),
+        "sources": judged(stored, other | unknown, calibration),
     }
     each = {
         name: judged(stored, other & (sources == name), calibration)
@@ -57,7 +57,7 @@ def report(stored: dict[str, NDArray[Any]], calibration: Calibration) -> dict[st
     )
     classes = len(default_taxonomy().categories)
     torch_right, int8_right = (
-        (stored[name][~strange, :classes].argmax(1) == labels[~strange]).mean()
+        (stored[name][~unknown, :classes].argmax(1) == labels[~unknown]).mean()
         for name in ("torch_scores", "scores")
     )
     result["int8_gain_points"] = round(100 * float(int8_right - torch_right), 4)

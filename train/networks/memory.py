@@ -56,7 +56,7 @@ class Memory(nn.Module):
     def forward(self, features: Tensor, scores: Tensor) -> Tensor:
         """Linear scores (N, C) or (N, C + 1) → (N, C + 3).
 
-        The classes' with their evidence, the head's own of strangeness (0 where it has none), and
+        The classes' with their evidence, the head's own of unknown score (0 where it has none), and
         the evidence for any class and for none.
         """
         classes = self.values.shape[1] - 1
@@ -67,8 +67,8 @@ class Memory(nn.Module):
         cosine = (unit - middle) @ (self.keys - middle).T
         cosine = cosine + (self.keys @ middle) + (unit @ middle - middle @ middle)[:, None]
         near = torch.exp((cosine - 1.0) * self.settings[0])
-        known, strange = self.values[:, :classes], self.values[:, classes:]
-        mass = torch.cat([known.sum().expand(classes), strange.sum()[None]])
+        known, unknown = self.values[:, :classes], self.values[:, classes:]
+        mass = torch.cat([known.sum().expand(classes), unknown.sum()[None]])
         found = near @ (self.values / mass.clamp_min(1e-6))
         # Not added: runtimes take away an addition of so little, and log(0) times 0 is not a
         # number.

@@ -41,19 +41,19 @@ class Released(nn.Module):
         inside = scores[:, : self.classes]
         whole = torch.logsumexp(inside, 1, keepdim=True)
         largest = inside.amax(1, keepdim=True) - whole
-        bias, own, energy, top, near, strange_near = self.calibration.unknown
-        start, near_slope, strange_slope, top_slope = self.calibration.slope
-        strange = bias + energy * whole + top * largest
+        bias, own, energy, top, near, unknown_near = self.calibration.unknown
+        start, near_slope, unknown_slope, top_slope = self.calibration.slope
+        unknown = bias + energy * whole + top * largest
         offset = start + top_slope * largest
         if scores.shape[1] > self.classes:
-            strange = strange + own * scores[:, self.classes : self.classes + 1]
+            unknown = unknown + own * scores[:, self.classes : self.classes + 1]
         if scores.shape[1] > self.classes + 1:
             any_class, none = scores[:, self.classes + 1 :].chunk(2, 1)
-            strange = strange + near * any_class + strange_near * none
-            offset = offset + near_slope * any_class + strange_slope * none
+            unknown = unknown + near * any_class + unknown_near * none
+            offset = offset + near_slope * any_class + unknown_slope * none
         temperature = self.calibration.temperature * offset.clamp(-MAX_OFFSET, MAX_OFFSET).exp()
         probabilities = torch.softmax(inside / temperature, 1)
-        return probabilities, torch.sigmoid(strange)
+        return probabilities, torch.sigmoid(unknown)
 
 
 class Raw(nn.Module):

@@ -18,14 +18,14 @@ from sorter.vision.bundle import MODEL_FILES
 from train.data.corpus import Corpus
 from train.data.sampling import random_stream
 
-KNOWN, STRANGE = 1000, 200
+OF_KNOWN, OF_UNKNOWN = 1000, 200
 """Photographs of the classes and pictures of none, at most: a file of about a megabyte."""
 
 
 def reference_rows(corpus: Corpus, seed: int) -> NDArray[np.int64]:
-    """One picture of each photograph of DATA, validation first, and a few of each strange source.
+    """One picture of each photograph of DATA, validation first, and a few of each unknown source.
 
-    Where DATA has fewer photographs than `KNOWN`, the extra sources fill up.
+    Where DATA has fewer photographs than `OF_KNOWN`, the extra sources fill up.
     """
     stream = random_stream(seed, 6)
     chosen: list[int] = []
@@ -33,20 +33,20 @@ def reference_rows(corpus: Corpus, seed: int) -> NDArray[np.int64]:
     for role in ("val", "train", "extra"):
         for row in stream.permutation(corpus.rows(role)).tolist():
             group = corpus.examples[row].group
-            if len(chosen) < KNOWN and not (group and group in seen):
+            if len(chosen) < OF_KNOWN and not (group and group in seen):
                 seen.add(group)
                 chosen.append(row)
-    strange = stream.permutation(corpus.rows("unknown")).tolist()
-    sources = len({corpus.examples[row].source for row in strange})
-    share = max(1, -(-STRANGE // max(1, sources)))
+    unknown = stream.permutation(corpus.rows("unknown")).tolist()
+    sources = len({corpus.examples[row].source for row in unknown})
+    share = max(1, -(-OF_UNKNOWN // max(1, sources)))
     count: Counter[str] = Counter()
     few = []
-    for row in strange:
+    for row in unknown:
         source = corpus.examples[row].source
         count[source] += 1
         if count[source] <= share:
             few.append(row)
-    return np.array([*chosen, *few[:STRANGE]], np.int64)
+    return np.array([*chosen, *few[:OF_UNKNOWN]], np.int64)
 
 
 def add_reference(

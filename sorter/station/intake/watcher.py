@@ -218,8 +218,8 @@ class Watcher:
 
     def _list(self, now: float) -> None:
         place = place_of(self._folder)
-        strange = place != self._place
-        if strange:
+        elsewhere = place != self._place
+        if elsewhere:
             self._pending.clear()
             if place is not None:
                 self._place = place
@@ -238,13 +238,13 @@ class Watcher:
                 names.append(name)
                 known.add(key)
                 arrivals.add(identity.bytes_key())
-                if strange and key not in self._known and not self._is_surely_new(identity, now):
+                if elsewhere and key not in self._known and not self._is_surely_new(identity, now):
                     self._backlog.add(name, identity)
                 complete &= self._note(name, status, now)
         except OSError as error:
             self._lose(error, now)
             return
-        if strange:
+        if elsewhere:
             self._backlog.prepare()
         self.problem = ""
         self.listings += 1
