@@ -5,7 +5,10 @@ Owns the words between browser and queue, one answer at a time. Knows nothing of
 
 from __future__ import annotations
 
+import html
+import json
 import logging
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -19,6 +22,7 @@ from PIL import Image
 from sorter.audit import RIGHT, WRONG
 from sorter.domain import Category, Taxonomy
 from sorter.errors import SorterError, UsageError
+from sorter.review import words
 from sorter.review.queue import Queue, Shown
 from sorter.text import Lang, named
 from sorter.vision import images
@@ -82,6 +86,7 @@ class Page:
         self._taught = ""
         folder = resources.files("sorter.review") / "assets"
         self._files = {n: (folder / (n or "index.html")).read_bytes() for n in ASSETS}
+        self._files[""] = _worded(self._files[""].decode(), words.of(lang)).encode()
 
     def asset(self, name: str) -> tuple[bytes, str] | None:
         """A file of the page and its type; None for any other name."""
@@ -135,7 +140,7 @@ class Page:
                 else:
                     self._queue.undo()
             except SorterError as error:
-                notice = str(error)
+                notice = words.told(error, self._lang)
                 log.warning("%s", error)
             return self._state(notice)
 
@@ -158,7 +163,7 @@ class Page:
         try:
             shown = queue.current()
         except SorterError as error:
-            shown, notice = None, str(error)
+            shown, notice = None, words.told(error, self._lang)
         last = queue.last
         return {
             "picture": shown and self._describe(shown),
@@ -175,7 +180,7 @@ class Page:
             # Whoever saw the station's answer, in the name too, would judge that.
             return {
                 "id": shown.seen.sha256,
-                "name": "sorted; what is it?",
+                "name": words.of(self._lang)["audited"],
                 "station": None,
                 "choices": [],
                 "alike": [],
@@ -219,6 +224,12 @@ class Page:
             "bin": named(bin_, self._lang) if bin_ else "",
             "bin_number": str(bin_.number) if bin_ else "",
         }
+
+
+def _worded(page: str, said: Mapping[str, str]) -> str:
+    """The page with its {words}, and with all of them as JSON for its script."""
+    page = re.sub(r"\{(\w+)\}", lambda match: html.escape(said[match[1]]), page)
+    return page.replace("WORDS", json.dumps(said).replace("<", "\\u003c"))
 
 
 def _drawn(data: bytes, side_px: int) -> bytes:

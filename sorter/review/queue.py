@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sorter.domain import Category
-from sorter.errors import FolderError, ImageError, UsageError
+from sorter.errors import FolderError, ImageError
 from sorter.review.log import Labelling, ReviewLog
 from sorter.review.looks import Looks
 from sorter.review.shelf import Shelf
+from sorter.review.words import RefusedError
 from sorter.station.sinks.unsure import UnsureName
 from sorter.text import escape
 from sorter.vision import images
@@ -116,7 +117,7 @@ class Queue:
         return self._looks.alike(self._folder / shown.seen.name, others)
 
     def label(self, digest: str, item: Category, verdict: str = "") -> None:
-        """File the current picture as `item`. UsageError if `digest` is not the current one's."""
+        """File the current picture as `item`. RefusedError if `digest` is not the current one's."""
         shown = self._need(digest)
         target = self._shelf.put(shown.data, item, shown.seen.name)
         file = os.fsdecode(target.relative_to(self._shelf.root))
@@ -128,7 +129,7 @@ class Queue:
     def label_too(self, digest: str, others: Collection[str], item: Category) -> None:
         """File those alike the current picture whose contents are among `others` as `item`, too.
 
-        One that went or was changed meanwhile stays without an answer. UsageError as for `label`.
+        One that went or was changed meanwhile stays without an answer. RefusedError as for `label`.
         """
         self._need(digest)
         for path, content in self.alike():
@@ -140,7 +141,7 @@ class Queue:
                 self._waiting.remove(path)
 
     def skip(self, digest: str) -> None:
-        """Leave the current picture without a label. UsageError as for `label`."""
+        """Leave the current picture without a label. RefusedError as for `label`."""
         self._answer(replace(self._need(digest).seen, do="skip"))
         self.skipped += 1
 
@@ -148,12 +149,12 @@ class Queue:
         """Take the last answer back and show its picture again, if it can still be had."""
         answer = self.last
         if answer is None:
-            raise UsageError("nothing to take back")
+            raise RefusedError("nothing back")
         data: bytes | None
         if answer.do == "label":
             data = self._shelf.take_back(self._shelf.root / answer.file, answer.sha256)
             if data is None:
-                raise UsageError(f"{answer.file}: was changed or moved since; take it back by hand")
+                raise RefusedError("changed", file=answer.file)
             self.labelled = max(0, self.labelled - 1)
             name = UnsureName.read(Path(answer.name).name)
             if answer.verdict and name is not None and self._tell is not None:
@@ -230,7 +231,7 @@ class Queue:
 
     def _need(self, digest: str) -> Shown:
         if self._current is None or self._current.seen.sha256 != digest:
-            raise UsageError("that picture has its answer already")
+            raise RefusedError("answered")
         return self._current
 
     def _answer(self, answer: Labelling) -> None:

@@ -148,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         if body is None:
             return
         if rest == "finish":
-            self._send_json(self.server.page.state("Finished. You may close this page."))
+            self._send_json(self.server.page.state())
             self.server.finish()
             return
         digest, code, also = body.get("id", ""), body.get("code", ""), body.get("also", [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from pathlib import Path
 
@@ -96,6 +97,35 @@ def test_a_key_held_down_answers_once(stage: tuple[Browser, Sitting, Path]) -> N
         browser.call("Input.dispatchKeyEvent", **held, autoRepeat=True)
     browser.run("new Promise((done) => setTimeout(done, 200))")
     assert len(filed(into)) == 1
+
+
+def test_in_chinese_nothing_on_it_is_english(tmp_path: Path) -> None:
+    ring, into = make_ring(tmp_path / "ring"), tmp_path / "data"
+    words = (
+        "--taxonomy",
+        str(_taxonomy(tmp_path)),
+        "--lang",
+        "zh",
+        "--teach",
+        str(tmp_path / "new"),
+    )
+    with (
+        Browser(tmp_path / "profile") as browser,
+        sitting(ring, into, *words, "--teach", str(tmp_path / "new")) as running,
+    ):
+        browser.open(running.url)
+        wait(browser, 0)
+        browser.press("1")
+        wait(browser, 1)
+        seen = browser.run("document.documentElement.lang + document.body.innerText")
+        assert "zh-CN" in seen and "这是什么？" in seen and "剩余" in seen
+        for path in ring.iterdir():  # a picture's name is its own
+            seen = seen.replace(path.name, "")
+        keys = ("zh", "CN", "Space", "Backspace", "0001", "0101", "0102", "0103", "pillow", "b")
+        left = [w for w in re.findall(r"[A-Za-z]{2,}", seen) if w not in keys]
+        assert left == []
+        assert running.answer("skip", id="0" * 64)["notice"] == "这张图片已有回答"
+        browser.assert_readable_everywhere("review-zh", tmp_path)
 
 
 def test_it_is_readable_small_large_light_and_dark(

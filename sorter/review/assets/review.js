@@ -3,6 +3,8 @@
 
 const POLL_MS = 3000;
 const $ = (id) => document.getElementById(id);
+const words = JSON.parse($("words").textContent);
+const say = (key, values = {}) => words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const input = $("search");
 let state = null;
 let busy = true; // until the picture in turn is on the screen: nobody answers for one not seen
@@ -37,7 +39,7 @@ async function ask(what, body) {
     draw(await call(what, body));
   } catch (error) {
     const gone = error instanceof TypeError;
-    $("notice").textContent = gone ? "sorter review has ended; what was answered is kept." : error.message;
+    $("notice").textContent = gone ? say("ended") : error.message;
     if (!gone) busy = false;
   }
 }
@@ -46,9 +48,7 @@ function draw(next) {
   const shown = state && state.picture;
   state = next;
   const { picture, counts, last } = next;
-  $("counts").textContent =
-    `${counts.left} left · ${counts.labelled} labelled · ${counts.skipped} skipped` +
-    (counts.broken ? ` · ${counts.broken} cannot be shown` : "");
+  $("counts").textContent = say("counts", counts) + (counts.broken ? say("broken", counts) : "");
   $("notice").textContent = next.notice;
   $("undo").disabled = !last;
   for (const id of ["skip", "unknown", "tray"]) $(id).disabled = !picture;
@@ -56,7 +56,7 @@ function draw(next) {
   $("teach").disabled = !counts.labelled && !last;
   $("taught").textContent = next.taught;
   $("last").textContent = last
-    ? (last.do === "label" ? `${last.name} is ${nameOf(last.code)}` : `${last.name} skipped`)
+    ? say(last.do === "label" ? "is" : "skipped", { name: last.name, label: nameOf(last.code) })
     : "";
   $("empty").hidden = Boolean(picture);
   $("picture").hidden = !picture;
@@ -67,14 +67,15 @@ function draw(next) {
   if (!picture) {
     $("picture").removeAttribute("src");
     $("caption").textContent = "";
-    $("empty").textContent = "Nothing left to answer. New pictures appear here by themselves.";
+    $("empty").textContent = say("empty");
     busy = false;
     timer = setTimeout(() => ask("state"), POLL_MS);
     return;
   }
   const said = picture.station;
-  $("caption").textContent = picture.name + (said ? ` — the station said ${said.name}, ${percent(said.score)}` : "");
-  $("picture").alt = `Picture ${picture.name}`;
+  $("caption").textContent = said
+    ? say("said", { name: picture.name, label: said.name, score: percent(said.score) }) : picture.name;
+  $("picture").alt = say("picture", picture);
   if (shown && shown.id === picture.id) busy = false;
   else $("picture").src = `picture/${picture.id}`;
 }
@@ -84,7 +85,7 @@ function drawAlike(ids) {
   $("alike").replaceChildren(...ids.map((id) => {
     const image = make("img", "");
     image.src = `thumb/${id}`;
-    image.alt = "A picture that looks alike";
+    image.alt = say("one alike");
     const button = make("button", "", [image]);
     button.type = "button";
     button.setAttribute("aria-pressed", String(also.has(id)));
@@ -144,7 +145,7 @@ const label = (code) => state.picture && ask("label", { id: state.picture.id, co
 const skip = () => state.picture && ask("skip", { id: state.picture.id });
 const teach = () => {
   if (!state.can_teach || busy) return;
-  $("taught").textContent = "Teaching: a few seconds …";
+  $("taught").textContent = say("teaching");
   ask("teach", {});
 };
 const undo = () => state.last && ask("undo", {});
@@ -185,7 +186,7 @@ $("finish").addEventListener("click", async () => {
     await call("finish", {});
     document.querySelectorAll("button, input").forEach((node) => { node.disabled = true; });
     $("notice").textContent = "";
-    $("last").textContent = "Finished. You may close this page.";
+    $("last").textContent = say("finished");
   } catch (error) {
     $("notice").textContent = error.message;
   }
@@ -193,7 +194,7 @@ $("finish").addEventListener("click", async () => {
 $("picture").addEventListener("load", () => { busy = false; document.body.dataset.ready = state.picture.id; });
 $("picture").addEventListener("error", () => {
   busy = false;
-  if (state.picture) $("notice").textContent = "The picture could not be loaded; skip it or reload the page.";
+  if (state.picture) $("notice").textContent = say("not loaded");
 });
 input.focus();
 ask("state");
