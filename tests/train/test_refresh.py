@@ -28,7 +28,7 @@ def test_the_old_is_not_forgotten(data_root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("classes", "strange", "says"),
+    ("classes", "unknown", "says"),
     [
         (3, True, "knows 23 classes that no picture here shows"),
         (26, False, "knows things that are of no class"),
