@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import hexdigits
@@ -146,7 +146,7 @@ def teach_reviewed(data: Path, model: Path | None, out: Path, lang: Lang) -> str
         teaching = teach(base, lessons)
         written = _write(base, lessons, teaching, given, out)
     lines = _describe(lessons, teaching, given, lang)
-    return "\n".join([*lines, f"written: {escape(str(out))} ({written['digest'][:12]})"])
+    return "\n".join([*lines, _written(out, written, lang)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ def _teach(
     if as_json:
         typer.echo(json.dumps(document, ensure_ascii=False))
     elif out is not None:
-        typer.echo(f"written: {escape(str(out))} ({document['digest'][:12]})")
+        typer.echo(_written(out, document, lang))
 
 
 def _write(
@@ -315,56 +315,62 @@ def _refuse_unshown(lessons: Lessons) -> None:
 
 def _describe(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -> list[str]:
     """What was learnt and what it is worth, a line each."""
+    from sorter.teach import words
+
+    said = words.of(lang)
     before, after = teaching.before, teaching.after
-    notes = [
-        f"{count} {what}"
-        for count, what in (
-            (given.copies, "copies dropped"),
-            (given.changed, "answered anew"),
-            (given.forgotten, "forgotten"),
-        )
-        if count
-    ]
-    lines = [", ".join([f"taught: {len(lessons.lessons)} pictures", *notes])]
+    notes = [said["taught"].format(count=len(lessons.lessons))]
+    for count, what in (
+        (given.copies, "copies"),
+        (given.changed, "changed"),
+        (given.forgotten, "forgotten"),
+    ):
+        notes += [said[what].format(count=count)] if count else []
+    lines = [said["and"].join(notes)]
     if before.pictures and after is None:
-        lines.append("this site: cannot be judged by pictures of one thing; teach a few more")
+        lines.append(said["one thing"])
     elif after is not None:
-        lines.append(
-            f"this site: {_change(before, after)}, each of {after.pictures} judged by the others"
-        )
+        change = _change(before, after, said)
+        lines.append(said["site"].format(change=change, count=after.pictures))
     count, was, now = teaching.none
     if count:
-        lines.append(f"of no class: {was} → {now} of {count} sorted, judged likewise")
-    old, changed = teaching.old_before.pictures, teaching.old_changed
+        lines.append(said["none"].format(was=was, now=now, count=count))
+    old = {"count": teaching.old_before.pictures, "changed": teaching.old_changed}
     if teaching.stored:
-        moved = _change(teaching.old_before, teaching.old_after)
-        lines.append(f"old knowledge: {moved}, of {old:,} photographs; {changed} labels changed")
+        change = _change(teaching.old_before, teaching.old_after, said)
+        lines.append(said["old"].format(change=change, **old))
     else:
-        lines.append(
-            f"old knowledge: {changed} of {old:,} labels changed; this model carries no reference, "
-            "so that the keys of its memory stood in for photographs"
-        )
+        lines.append(said["old keys"].format(**old))
     if before.pictures and teaching.known == before.pictures and not (count or lessons.categories):
-        lines.append("already known: every picture was sorted right before; little is to be learnt")
+        lines.append(said["all known"])
     elif teaching.known:
-        lines.append(f"already known: {teaching.known} of {before.pictures}")
+        lines.append(said["known"].format(known=teaching.known, count=before.pictures))
     for raised in teaching.raised:
-        lines.append(
-            f"surer from now on: {named(raised.bin, lang)}, threshold {raised.before:.3f} → "
-            f"{raised.after:.3f}: {raised.audit.words}"
+        bin_, audit = named(raised.bin, lang), raised.audit.words
+        line = said["raised"].format(
+            bin=bin_, before=raised.before, after=raised.after, audit=audit
         )
+        lines.append(line)
     for path in given.blurred[:SHOWN]:
-        lines.append(f"blurred: {escape(path.name)}: taught all the same; take a sharper one")
+        lines.append(said["blurred"].format(name=escape(path.name)))
     for doubt in teaching.doubts[:SHOWN]:
-        lines.append(
-            f"contradicted: {escape(doubt.lesson.name)} ({doubt.lesson.sha256[:12]}): the others "
-            f"say {doubt.says} ({doubt.share:.0%}); mislabelled or blurred?"
+        name, digest = escape(doubt.lesson.name), doubt.lesson.sha256[:12]
+        line = said["contradicted"].format(
+            name=name, digest=digest, says=doubt.says, share=doubt.share
         )
+        lines.append(line)
     for one in teaching.advice:
-        name = named(one.category, lang)
-        taken = f", taken for {one.taken_for}" if one.taken_for else ""
-        lines.append(f"would help most: {name} ({one.right} of {one.pictures} right{taken})")
+        line = said["advice taken" if one.taken_for else "advice"].format(
+            name=named(one.category, lang), right=one.right, count=one.pictures, other=one.taken_for
+        )
+        lines.append(line)
     return lines
+
+
+def _written(out: Path, document: Mapping[str, Any], lang: Lang) -> str:
+    from sorter.teach import words
+
+    return words.of(lang)["written"].format(path=escape(str(out)), digest=document["digest"][:12])
 
 
 def _say_left_out(left_out: Sequence[LeftOut]) -> None:
@@ -374,11 +380,12 @@ def _say_left_out(left_out: Sequence[LeftOut]) -> None:
         typer.echo(f"sorter: left out: {len(left_out) - SHOWN} more", err=True)
 
 
-def _change(before: Figures, after: Figures) -> str:
+def _change(before: Figures, after: Figures, said: Mapping[str, str]) -> str:
     """Four figures before and after, as shares; those in a wrong bin are of the sorted ones."""
     counts = [(n, getattr(before, n), getattr(after, n)) for n in ("label", "bin", "sorted")]
-    parts = [f"{n} {before.share(was):.1%} → {after.share(now):.1%}" for n, was, now in counts]
-    return ", ".join([*parts, f"of these wrong {before.wrong} → {after.wrong}"])
+    parts = [said[n].format(was=before.share(was), now=after.share(now)) for n, was, now in counts]
+    parts.append(said["wrong"].format(was=before.wrong, now=after.wrong))
+    return said["and"].join(parts)
 
 
 def _document(base: Bundle, lessons: Lessons, teaching: Teaching, given: _Input) -> dict[str, Any]:
