@@ -1,6 +1,6 @@
 """`python -m tests.pages`: the README's pictures, taken of the commands at work.
 
-Owns nothing but the two files beside it. The pictures shown are those that ship with sorter, so
+Owns nothing but the three files beside it. The pictures shown are those that ship with sorter, so
 that nothing of anybody else's is published. Needs the Debian package chromium.
 """
 
@@ -20,6 +20,7 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
+from tests.soak.report import make
 from tests.support.browser import Browser
 from tests.support.processes import SORTER
 from tests.support.terminal import LEFT, Terminal
@@ -33,11 +34,24 @@ def shoot_sheet(work: Path, file: Path) -> None:
     """The contact sheet of `sorter classify --html`, as a browser shows its top."""
     sheet = work / "sheet.html"
     subprocess.run([*SORTER, "classify", str(SAMPLES), "--html", str(sheet)], check=True)
+    _shoot(work, sheet, file)
+
+
+def shoot_report(work: Path, file: Path) -> None:
+    """The page of `sorter report --html` over twelve weeks of a journal that was made up."""
+    journal, page = work / "made-up.sqlite", work / "report.html"
+    make(journal, 20_000)
+    words = ("--journal", str(journal), "--since", "84d", "--by", "week", "--html", str(page))
+    subprocess.run([*SORTER, "report", *words], check=True, stdout=subprocess.DEVNULL)
+    _shoot(work, page, file)
+
+
+def _shoot(work: Path, page: Path, file: Path) -> None:
     with Browser(work / "browser", width=830, height=760) as browser:
-        browser.open(sheet.as_uri())
+        browser.open(page.as_uri())
         browser.run("document.documentElement.style.overflow = 'hidden'")  # no scroll bar
         time.sleep(1)  # thumbnails are drawn as they are decoded
-        shot = browser.screenshot(work / "sheet.png")
+        shot = browser.screenshot(work / "shot.png")
     with Image.open(shot) as image:
         image.convert("RGB").save(file, quality=85)
 
@@ -77,9 +91,10 @@ def shoot_screen(work: Path, file: Path) -> None:
 
 
 def main() -> None:
-    """Take both pictures anew."""
+    """Take all pictures anew."""
     with tempfile.TemporaryDirectory() as work:
         shoot_sheet(Path(work), HERE / "sheet.jpg")
+        shoot_report(Path(work), HERE / "report.jpg")
         shoot_screen(Path(work), HERE / "screen.svg")
 
 
