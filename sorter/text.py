@@ -44,6 +44,11 @@ def named(thing: Named, lang: str) -> str:
     return thing.name_zh if lang == Lang.ZH else thing.name
 
 
+def counted(count: int, noun: str) -> str:
+    """An English count: "1 picture", "12 pictures"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 _SHORT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LONG = {escape[1]: character for character, escape in _SHORT.items()}
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))", re.DOTALL)

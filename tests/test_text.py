@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sorter.domain import Bin
-from sorter.text import Lang, cell, csv_row, first_line, last_line, named, one_line, uncell
+from sorter.text import Lang, cell, counted, csv_row, first_line, last_line, named, one_line, uncell
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,7 @@ def test_names_by_language() -> None:
     residual = Bin("residual", 4, "04", "Residual waste", "其他垃圾")
     assert named(residual, Lang.EN) == "Residual waste"
     assert named(residual, "zh") == "其他垃圾"
+
+
+def test_one_of_a_kind_has_no_plural() -> None:
+    assert [counted(n, "picture") for n in (0, 1, 2)] == ["0 pictures", "1 picture", "2 pictures"]

@@ -15,6 +15,7 @@ import typer
 
 from sorter.cli.options import AsJson, Jobs, ModelFolder, Precision, PrecisionName
 from sorter.demo.pictures import bundled
+from sorter.text import counted
 
 
 def bench(
@@ -55,7 +56,7 @@ def bench(
     for name, value in machine().items():
         typer.echo(f"{name}: {value}")
     typer.echo(
-        f"{speed.pictures} pictures, {speed.cores} cores, {precision.value}\n"
+        f"{counted(speed.pictures, 'picture')}, {counted(speed.cores, 'core')}, {precision.value}\n"
         f"decode alone    {speed.decode_s * 1000:8.2f} ms\n"
         f"inference alone {speed.infer_s * 1000:8.2f} ms\n"
         f"limit           {speed.limit_per_s:8.1f} a second\n"

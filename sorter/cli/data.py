@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sorter.cli.options import AsJson
+from sorter.text import counted
 
 if TYPE_CHECKING:
     from sorter.dataset.check import Pair, Report
@@ -151,7 +152,8 @@ def _show(report: Report) -> None:
     def pair(p: Pair) -> str:
         return f"{escape(str(p.first))} ~ {escape(str(p.second))} ({p.kind.value}, {p.score:.2f})"
 
-    typer.echo(f"{report.pictures} pictures, {len(set(report.groups.values()))} photographs")
+    photographs = counted(len(set(report.groups.values())), "photograph")
+    typer.echo(f"{counted(report.pictures, 'picture')}, {photographs}")
     lines("unreadable", [f"{escape(str(p))}: {why}" for p, why in report.unreadable])
     typer.echo(f"validation pictures with a sibling elsewhere: {len(report.leaked)}")
     lines("leaks", [pair(p) for p in report.leaks])

@@ -14,7 +14,7 @@ import typer
 from sorter.cli.options import AsJson, Jobs, ModelFolder
 from sorter.domain import Prediction
 from sorter.errors import DataError, ImageError, UsageError
-from sorter.text import Lang
+from sorter.text import Lang, counted
 
 if TYPE_CHECKING:
     from sorter.dataset.layout import Sample
@@ -147,7 +147,9 @@ def evaluate(
         write_csv(mistakes, wrong)
     if html is not None:
         write_sheet(html, wrong, broken, bundle, lang=lang.value)
-    typer.echo(f"judged on {_DESCRIBED[split]} of {data}: {len(samples)} pictures", err=True)
+    typer.echo(
+        f"judged on {_DESCRIBED[split]} of {data}: {counted(len(samples), 'picture')}", err=True
+    )
     if broken:
         raise typer.Exit(1)
 
@@ -195,7 +197,7 @@ def _show(engine: Judged, result: Evaluation) -> None:
         soft_wrap=True,
     )
     console.print(
-        f"{engine.value}: {result.n} pictures, label {result.label_accuracy:.2%}, "
+        f"{engine.value}: {counted(result.n, 'picture')}, label {result.label_accuracy:.2%}, "
         f"bin {result.bin_accuracy:.2%}, macro-F1 {result.macro_f1:.3f}, "
         f"ECE {result.ece:.3f} ({result.ece_uncalibrated:.3f} before calibration)"
     )
@@ -204,8 +206,8 @@ def _show(engine: Judged, result: Evaluation) -> None:
     )
     if result.unknown is not None:
         console.print(
-            f"unknown: {result.unknown.n} pictures, {result.unknown.unsure:.1%} left unsure, "
-            f"AUROC {result.unknown.auroc:.3f}"
+            f"unknown: {counted(result.unknown.n, 'picture')}, "
+            f"{result.unknown.unsure:.1%} left unsure, AUROC {result.unknown.auroc:.3f}"
         )
     table = Table("class", "n", "recall", "precision", "F1")
     for group in (*result.by_bin, *result.by_class):

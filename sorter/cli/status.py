@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sorter.cli.options import LangName
-from sorter.text import Lang
+from sorter.text import Lang, counted
 
 if TYPE_CHECKING:
     from sorter.station.journal.history import Summary
@@ -93,7 +93,7 @@ def export(
         for row in rows:
             count += 1
             writer.writerow([_cell(row[name]) for name in COLUMNS])
-    typer.echo(f"{count} items", err=True)
+    typer.echo(counted(count, "item"), err=True)
 
 
 def _cell(value: Any) -> str:

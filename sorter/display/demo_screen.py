@@ -14,7 +14,7 @@ from sorter.demo.stage import DemoProof
 from sorter.display.dashboard import Head
 from sorter.display.watch_screen import StationScreen
 from sorter.domain import Record
-from sorter.text import escape, named
+from sorter.text import counted, escape, named
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def open_screen(console: Console, *, total: int, lang: str) -> Iterator[Callable
     records = 0
 
     def head() -> Head:
-        return Head([("demo", f"{records} of {total} pictures; Ctrl-C ends it")])
+        return Head([("demo", f"{records} of {counted(total, 'picture')}; Ctrl-C ends it")])
 
     def show(record: Record) -> None:
         nonlocal records
@@ -46,8 +46,8 @@ def closing(proof: DemoProof) -> str:
     elif proof.cut_short:
         verdict = "ended before the last picture; every DONE has one movement"
     return (
-        f"{proof.delivered} pictures: {', '.join(parts) or 'no record'}; "
-        f"the gate moved {len(proof.moved)} times; {verdict}"
+        f"{counted(proof.delivered, 'picture')}: {', '.join(parts) or 'no record'}; "
+        f"the gate moved {counted(len(proof.moved), 'time')}; {verdict}"
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from sorter.station.sinks.console import Console
 from sorter.station.sinks.nonblocking import NonblockingWriter
+from sorter.text import counted
 
 if TYPE_CHECKING:
     from sorter.station.health.status import StationStatus
@@ -42,7 +43,7 @@ def shown(
             ("station", f"watching {now.folder} ({now.mode}); Ctrl-C stops"),
             ("link", link),
             ("weights", now.model[:12]),
-            ("waiting", f"{now.pending} pictures"),
+            ("waiting", counted(now.pending, "picture")),
         ]
         return Head(facts, now.problems())
 

@@ -20,7 +20,7 @@ from sorter.display.dashboard import Board, ItemLine, counts_table, draw
 from sorter.errors import JournalError
 from sorter.station.journal.history import Summary, summarise
 from sorter.taxonomy import default_taxonomy
-from sorter.text import Lang, bin_word, escape, named
+from sorter.text import Lang, bin_word, counted, escape, named
 
 FOLLOW_S = 1.0
 """Between two looks at the journal."""
@@ -134,14 +134,14 @@ def _facts(seen: Summary) -> list[tuple[str, str]]:
         ]
         facts.append(("link", f"{live.get('link')} {live.get('link_detail') or ''}".strip()))
         facts.append(("weights", str(live.get("model", ""))[:12]))
-        facts.append(("waiting", f"{live.get('pending', 0)} pictures"))
-    ended = f"started {seen.starts} times, {seen.unclean} of them ended uncleanly"
-    facts.append(("journal", f"{seen.items} items, {ended}"))
+        facts.append(("waiting", counted(live.get("pending", 0), "picture")))
+    ended = f"started {counted(seen.starts, 'time')}, {seen.unclean} of them ended uncleanly"
+    facts.append(("journal", f"{counted(seen.items, 'item')}, {ended}"))
     return [*facts, ("this site", seen.audit.words)] if seen.audit.judged else facts
 
 
 def _pace(seen: Summary) -> list[tuple[str, str]]:
-    parts = [f"{seen.pace.per_minute} records in the last minute"]
+    parts = [f"{counted(seen.pace.per_minute, 'record')} in the last minute"]
     for what, seconds in (("command after", seen.pace.respond), ("movement", seen.pace.move)):
         if seconds is not None:
             parts.append(f"{what} {seconds[0]:.2f} s, at most {seconds[1]:.2f} s")

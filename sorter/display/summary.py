@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sorter.domain import Outcome, Status, Taxonomy
 from sorter.files import suffix_of
-from sorter.text import columns, escape, named, pad
+from sorter.text import columns, counted, escape, named, pad
 
 ERRORS_NAMED = 10
 """So many errors are named under the table; the reports have them all."""
@@ -44,8 +44,8 @@ class BatchSummary:
             return ""
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(self._left_out.items()))
         return (
-            f"left out {self._left_out.total()} pictures in formats that sorter does not open "
-            f"({kinds}); convert them to JPEG or PNG"
+            f"left out {counted(self._left_out.total(), 'picture')} in formats that sorter does "
+            f"not open ({kinds}); convert them to JPEG or PNG"
         )
 
     def add(self, outcome: Outcome) -> None:
@@ -71,8 +71,9 @@ class BatchSummary:
         kept = f", {self.kept} kept from before" if self.kept or self.left_over else ""
         if self.left_over:
             kept += f", {self.left_over} of pictures not given this time"
-        lines.append(f"{done} pictures in {seconds:.1f} s{rate}; {self.errors} errors{kept}")
+        errors = counted(self.errors, "error")
+        lines.append(f"{counted(done, 'picture')} in {seconds:.1f} s{rate}; {errors}{kept}")
         lines += [f"error: {name}" for name in self.named]
         if self.errors > len(self.named):
-            lines.append(f"and {self.errors - len(self.named)} more errors")
+            lines.append(f"and {counted(self.errors - len(self.named), 'more error')}")
         return "\n".join(lines) + "\n"

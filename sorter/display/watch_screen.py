@@ -18,7 +18,7 @@ from rich.live import Live
 
 from sorter.display.dashboard import Board, Head, ItemLine, draw
 from sorter.domain import Record
-from sorter.text import bin_word, named
+from sorter.text import bin_word, counted, named
 
 REDRAW_S = 0.25
 ITEMS = 200
@@ -69,7 +69,7 @@ class StationScreen:
             for (_, state), count in self._counts.items():
                 states[state] += count
         parts = [f"{count} {state}" for state, count in sorted(states.items())]
-        return f"stopped after {states.total()} records" + (
+        return f"stopped after {counted(states.total(), 'record')}" + (
             f": {', '.join(parts)}" if parts else ""
         )
 
@@ -123,7 +123,7 @@ def _pace(ages: list[tuple[float, float]]) -> str:
     """How many records in the last minute, and how old their pictures were by then."""
     recent = sorted(age_s for at, age_s in ages if at > time.monotonic() - MINUTE_S)
     more = "at least " if len(recent) == ITEMS else ""
-    text = f"{more}{len(recent)} records in the last minute"
+    text = f"{more}{counted(len(recent), 'record')} in the last minute"
     if recent:
         middle = recent[len(recent) // 2]
         text += f"; from picture to record {middle:.2f} s, at most {recent[-1]:.2f} s"

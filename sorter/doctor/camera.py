@@ -17,6 +17,7 @@ from sorter.doctor import unit
 from sorter.doctor.finding import Finding, fail, ok, warn
 from sorter.errors import ImageError
 from sorter.files import is_picture_name
+from sorter.text import counted
 from sorter.vision import images
 from sorter.vision.quality import BLURRED, BRIGHT, DARK, blur_of, light_of
 
@@ -82,7 +83,7 @@ def check_program(
             state, restarts = unit.state_of(file.stem)
             if state != "active":
                 fix = f"sudo systemctl enable --now {file.stem}; journalctl -u {file.stem} -e"
-                return fail("capture", f"{file.stem} is {state}, restarted {restarts} times", fix)
+                return fail("capture", f"{file.stem} is {state}, restarts: {restarts}", fix)
     return ok("capture", ", ".join(file.stem for file in units)) if units else None
 
 
@@ -108,4 +109,4 @@ def _ago(seconds: float) -> str:
     for unit_s, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * unit_s:
             return f"{seconds / unit_s:.0f} {name} ago"
-    return f"{seconds:.0f} seconds ago"
+    return f"{counted(round(seconds), 'second')} ago"

@@ -147,13 +147,14 @@ class ContactSheet:
             f"default-src 'none'; img-src data:; style-src '{digest(style)}'; "
             f"script-src '{digest(script)}'; base-uri 'none'; form-action 'none'"
         )
+        shown = say["one picture" if total == 1 else "pictures"].format(total)
         out.write(
             f'<!doctype html>\n<html lang="{say["lang"]}">\n<head>\n<meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'<title>{markup(self._title)}</title>\n<link rel="icon" href="data:,">\n'
             f"<style>{style}</style>\n</head>\n<body>\n<header>\n<h1>{markup(self._title)}</h1>\n"
-            f'<p id="shown" role="status">{say["pictures"].format(total)}</p>\n'
+            f'<p id="shown" role="status">{shown}</p>\n'
             f'<nav aria-label="{say["sections"]}"><ul>\n{links}</ul></nav>\n'
             f"{_controls(say)}</header>\n<main>\n".encode()
         )

@@ -37,7 +37,7 @@ def test_a_terminal_shows_the_station_and_is_given_back(tmp_path: Path, bundle: 
         terminal.wait_for("watching")
         show(tmp_path, "[red].png")
         terminal.wait_for("[red].png")
-        terminal.wait_for("1 records in the last minute")
+        terminal.wait_for("1 record in the last minute")
         terminal.resize(24, 70)
         (tmp_path / "camera").rename(tmp_path / "away")
         terminal.wait_for("! folder:")

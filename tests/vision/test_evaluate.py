@@ -137,7 +137,7 @@ def test_a_broken_picture_is_left_out_and_said(pictures: Path, tmp_path: Path) -
     )
     assert done.exit_code == 1
     assert "cut.png" in done.stderr
-    assert "int8: 1 pictures, label 100.00%" in done.stdout
+    assert "int8: 1 picture, label 100.00%" in done.stdout
 
 
 def test_a_split_that_is_not_there(pictures: Path, tmp_path: Path) -> None:
