@@ -57,7 +57,7 @@ def test_classes_without_a_picture_and_pictures_of_two_classes_are_named(tmp_pat
     gather(Sources(data), taxonomy, say=said.append)
     text = "\n".join(said)
     assert "no picture of 1 classes, which cannot be learnt: t (Stripe)" in text
-    assert "1 pictures are in two classes" in text
+    assert "1 picture is in two classes" in text
     assert "Disc/00.png and" in text and "Square/twice.png" in text
 
 

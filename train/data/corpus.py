@@ -25,7 +25,7 @@ from sorter.dataset import layout
 from sorter.domain import Taxonomy
 from sorter.errors import DataError, FolderError, ImageError
 from sorter.files import whole_path
-from sorter.text import escape, first_line
+from sorter.text import counted, escape, first_line
 from sorter.vision import images
 from train.data.backdrops import Backdrops, pack
 from train.data.transfer import send
@@ -307,7 +307,10 @@ def _warn(examples: Sequence[Example], taxonomy: Taxonomy, *, say: Callable[[str
         by_content.setdefault(e.digest, []).append(e)
     torn = [same for same in by_content.values() if len({e.label for e in same}) > 1]
     if torn:
-        say(f"warning: {len(torn)} pictures are in two classes, one of which is wrong:")
+        are = "is" if len(torn) == 1 else "are"
+        say(
+            f"warning: {counted(len(torn), 'picture')} {are} in two classes, one of which is wrong:"
+        )
     for same in torn[:_NAMED]:
         first = same[0]
         other = next(e for e in same if e.label != first.label)
