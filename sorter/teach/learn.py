@@ -23,16 +23,20 @@ from sorter.teach.tail import Added, Seen
 
 Doubles = NDArray[np.float64]
 
-FREEDOM = 300.0
+FREEDOM = 100.0
 """The prior's variance of a score at a taught picture, in squared nats."""
+NEW_FREEDOM = 4.0
+"""How much more of it a new class has, of which nothing is known before."""
 UNKNOWN_FREEDOM = 30.0
 """The same of the unknown score."""
-REPLAY = 15.0
+REPLAY = 45.0
 """What old photographs count together, for each taught picture."""
+NEW_REPLAY = 0.1
+"""How much of that for a picture of a new class, which no old photograph shows."""
 MANY = 20
 """Beyond so many taught pictures, old photographs count more for each of them, and keys less."""
 MOST_REPLAY = 8.0
-KEY_SHARE = 0.003
+KEY_SHARE = 0.0015
 """What a taught key counts, as a share of the whole memory."""
 STEPS = 40
 
@@ -80,11 +84,13 @@ def learn_move(task: Task, prior: Prior, *, replay: float = REPLAY) -> Site:
     before = _softmax((task.old.scores + task.own[:, :classes]) / task.old.heat[:, None])
     before = np.concatenate([before, np.zeros((len(before), task.width - classes))], 1)
     many = min(max(1.0, count / MANY) ** 2, MOST_REPLAY)
-    weight = replay * count * many / max(1, len(task.old))
+    counts = count - (1.0 - NEW_REPLAY) * int((labels >= classes).sum())
+    weight = replay * counts * many / max(1, len(task.old))
     rows, wanted = np.arange(count), np.eye(task.width)[labels]
+    column = np.where(np.arange(task.width) < classes, 1.0, NEW_FREEDOM**0.5)
 
     def cost(flat: Doubles) -> tuple[float, Doubles]:
-        b = flat.astype(np.float32)
+        b = (flat * column).astype(np.float32)
         now, back_now = _with_new(base + here @ b, classes)
         then, back_then = _with_new(far + there @ b, classes)
         p, q = _softmax(now / taught.heat[:, None]), _softmax(then / task.old.heat[:, None])
@@ -93,10 +99,10 @@ def learn_move(task: Task, prior: Prior, *, replay: float = REPLAY) -> Site:
         slope = back_now((p - wanted) / taught.heat[:, None])
         slope_old = back_then(weight * (q - before) / task.old.heat[:, None])
         gradient = here.T @ slope.astype(np.float32) + there.T @ slope_old.astype(np.float32)
-        return value, gradient.astype(np.float64) + flat
+        return value, gradient.astype(np.float64) * column + flat
 
     best = minimise(cost, np.zeros((width, task.width)))
-    return replace(site, move=prior.on_features(best * scale))
+    return replace(site, move=prior.on_features(best * column * scale))
 
 
 def learn_unknown_score(

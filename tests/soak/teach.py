@@ -37,6 +37,9 @@ MOST_PER_CLASS = {10: 3, 20: 5, 50: 0}
 NEVER_A_TEST = ("techsash",)
 """Sources whose pictures were chosen by a network's own answers."""
 
+MANY_KINDS = ("thing", "object")
+"""In the name of a source of things of many kinds, which are no class together."""
+
 Rows = NDArray[np.int64]
 Say = Callable[[str], None]
 
@@ -326,7 +329,7 @@ def main(
         for source in np.unique(fold.source[fold.role == "unknown"])
         if (fold.source[fold.role == "unknown"] == source).sum() >= LEAST
         and str(source) != "imagenet"
-        and "thing" not in str(source)
+        and not any(word in str(source) for word in MANY_KINDS)
     ]
     if things:
         rates = [t["right"] for t in things]

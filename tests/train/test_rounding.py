@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,12 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint
 
 
 @pytest.fixture
-def network() -> MobileNetV2:
+def network(made: MobileNetV2) -> MobileNetV2:
+    return copy.deepcopy(made)
+
+
+@pytest.fixture(scope="module")
+def made() -> MobileNetV2:
     """Small pictures, and bottlenecks that lie far from zero."""
     torch.manual_seed(0)
     net = build("mobilenet_v2", 3, size_px=64)
@@ -60,7 +67,7 @@ def test_it_learns_to_answer_rounded_as_it_did_whole(network: MobileNetV2) -> No
     wanted = features(network)
     before = error(features(network, rounding=True), wanted)
     pictures = torch.from_numpy(PIXELS).permute(0, 3, 1, 2).float()
-    settle(network, [pictures] * 30, 30)
+    settle(network, [pictures] * 22, 22)
     assert error(features(network, rounding=True), wanted) < 0.9 * before
     assert not network.rounding
 

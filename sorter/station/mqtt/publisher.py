@@ -35,7 +35,7 @@ LOOK_S = 5.0
 """Between two looks at the journal without being told: what a crash left open ends unannounced."""
 
 BATCH = 20
-"""Records on their way at once, at most; all that is in memory of a day without a broker."""
+"""Records read at once, at most; all that is in memory of a day without a broker."""
 
 CATCH_UP = 100
 """Records a second after such a day: a broker drops what its subscribers do not take in time."""
@@ -186,7 +186,8 @@ class Publisher:
                 Message(self._topics.item, item_text(row, at.sid)),
                 Message(self._topics.last, last_text(row, at), retain=True),
             )
-        line.confirm()
+            # One after the other: in a full pipe the network would cut a pair in two.
+            line.confirm()
         # Rows that are gone wait for nothing.
         self._cursor = Cursor(at.sid, ended.after, ended.waiting)
         self._count_waiting()
