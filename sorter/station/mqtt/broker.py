@@ -146,10 +146,10 @@ class Line:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, option, 0)
 
-    def confirm(self) -> None:
-        """Wait until the broker has everything that was published."""
+    def confirm(self, *, but: int = 0) -> None:
+        """Wait until the broker has everything that was published, all `but` so many messages."""
         until = time.monotonic() + ANSWER_S
-        while self._unconfirmed:
+        while len(self._unconfirmed) > but:
             self.idle(0.1)
             if time.monotonic() > until:
                 raise BrokerError(f"mqtt: {self._address} confirms nothing; is it overloaded?")
