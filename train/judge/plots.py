@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorter.errors import FolderError
+from sorter.files import whole_path
 from sorter.report.cards import Mistake, MistakeSheet
 from sorter.vision import images, thumbnail
 from train.data.corpus import UNKNOWN, Corpus
@@ -139,4 +140,5 @@ def _figure(count: int, size: tuple[float, float]) -> tuple[Any, Any]:
 
 
 def _save(figure: Any, file: Path) -> None:
-    figure.savefig(file, dpi=110)
+    with whole_path(file, option="--out") as part:
+        figure.savefig(part, dpi=110, format="png")
