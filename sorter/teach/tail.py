@@ -137,9 +137,12 @@ class Tail:
             near = seen.near[start : start + BATCH]
             product = near @ keys.T
             own = product > SAME * length * np.linalg.norm(near, axis=1, keepdims=True)
-            kernel = np.where(own, np.exp((product - 1.0) * SHARPNESS), 0.0)
+            row, key = np.nonzero(own)  # a few of millions
+            kernel = np.exp((product[row, key] - 1.0) * SHARPNESS)
             found = seen.found[start : start + BATCH]
-            left = np.maximum(found - kernel @ values.T, 0.0)
+            left = found.copy()
+            np.subtract.at(left, row, kernel[:, None] * values[:, key].T)
+            left = np.maximum(left, 0.0)
             result[start : start + BATCH, : self.classes] = WEIGHT * (
                 np.log(left + FLOOR) - np.log(found + FLOOR)
             )
