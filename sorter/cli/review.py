@@ -17,6 +17,7 @@ from sorter.cli.options import LangName, ModelFolder
 from sorter.domain import Category, Taxonomy
 from sorter.errors import FolderError, SorterError
 from sorter.files import refuse_overlap
+from sorter.host.cores import one_thread_for_products
 from sorter.host.signals import handled
 from sorter.text import Lang
 
@@ -85,6 +86,8 @@ def review(
 
     Example: sorter review /var/lib/sorter/ring --into corrected --teach site
     """
+    if teach is not None:
+        one_thread_for_products()
     from sorter.cli.teach import teach_reviewed
     from sorter.cli.watch import default_journal
     from sorter.review.log import ReviewLog, read_audit

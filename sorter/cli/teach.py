@@ -15,6 +15,7 @@ import typer
 
 from sorter.cli.options import AsJson, LangName
 from sorter.errors import DataError, ImageError, UsageError
+from sorter.host.cores import one_thread_for_products
 from sorter.text import Lang, escape, named
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def teach(
 
     Example: sorter teach corrected --empty tray --out site
     """
+    one_thread_for_products()
     from sorter.teach.lessons import with_class
     from sorter.teach.rebuild import alone
     from sorter.teach.site import Lessons
@@ -341,6 +343,8 @@ def _describe(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -
         lines.append(said["old"].format(change=change, **old))
     else:
         lines.append(said["old keys"].format(**old))
+    if teaching.step < 1.0:
+        lines.append(said["held back"].format(step=teaching.step))
     if before.pictures and teaching.known == before.pictures and not (count or lessons.categories):
         lines.append(said["all known"])
     elif teaching.known:
@@ -414,6 +418,7 @@ def _document(base: Bundle, lessons: Lessons, teaching: Teaching, given: _Input)
             "before": asdict(teaching.old_before),
             "after": asdict(teaching.old_after),
             "changed": teaching.old_changed,
+            "step": teaching.step,
         },
         "contradicted": [
             {"sha256": d.lesson.sha256, "name": d.lesson.name, "class": d.lesson.code}

@@ -1,6 +1,7 @@
 """How many cores this process may really use: affinity and the cgroup's quota, not the machine's.
 
-Reads `/proc` and `/sys` and nothing else; openvino and Python both ignore the quota.
+Reads `/proc` and `/sys` and nothing else; openvino and Python both ignore the quota. Also owns how
+many of them numpy's products take.
 """
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ def usable_cores(*, proc: Path = Path("/proc"), sys_fs: Path = Path("/sys/fs/cgr
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quota = cpu_quota(proc=proc, sys_fs=sys_fs)
     return max(1, min(cores or 1, math.ceil(quota) if quota is not None else cores or 1))
+
+
+def one_thread_for_products() -> None:
+    """Let numpy's products take one thread. Before numpy is imported, or it is too late.
+
+    Those of a teaching are small, and OpenBLAS's threads wait for each other by spinning: on a box
+    that has other work they take five times as long as one. A caller's own setting stays.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def cpu_quota(*, proc: Path = Path("/proc"), sys_fs: Path = Path("/sys/fs/cgroup")) -> float | None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorter.errors import BundleError
-from sorter.teach.site import FLOOR, NONE_ODDS, SHARPNESS, WEIGHT, Site
+from sorter.teach.site import FLOOR, NONE_ODDS, SHARPNESS, Site
 from sorter.vision import engine
 
 FEATURES = "features"
@@ -276,7 +276,7 @@ def _evidence(memory: MemoryPlaces, site: Site) -> Any:
     floor = np.float32(FLOOR)
     before = ops.log(ops.add(found, floor))
     after = ops.log(ops.add(ops.add(found, more), floor))
-    gain = ops.multiply(ops.subtract(after, before), np.float32(WEIGHT))
+    gain = ops.multiply(ops.subtract(after, before), np.float32(site.weight))
     missing = width - site.values.shape[0]
     return ops.pad(gain, [0, 0], [0, missing], "constant", np.float32(0.0)) if missing else gain
 

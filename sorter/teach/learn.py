@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorter.teach.prior import Prior
-from sorter.teach.site import FLOOR, NONE_ODDS, SHARPNESS, WEIGHT, Array, Site
+from sorter.teach.site import FLOOR, NONE_ODDS, SHARPNESS, Array, Site
 from sorter.teach.tail import Added, Seen
 
 Doubles = NDArray[np.float64]
@@ -33,6 +33,8 @@ REPLAY = 45.0
 """What old photographs count together, for each taught picture."""
 NEW_REPLAY = 0.1
 """How much of that for a picture of a new class, which no old photograph shows."""
+NEW_ODDS = 4.0
+"""What the shortest step takes from the logarithm of a new class's odds."""
 MANY = 20
 """Beyond so many taught pictures, old photographs count more for each of them, and keys less."""
 MOST_REPLAY = 8.0
@@ -56,7 +58,7 @@ class Task:
     width: int
 
 
-def learn_move(task: Task, prior: Prior, *, replay: float = REPLAY) -> Site:
+def learn_move(task: Task, prior: Prior) -> Site:
     """The site's move of the scores, its keys included; nothing of unknown score yet."""
     items = task.labels >= 0
     taught, labels = task.taught.rows(items), task.labels[items]
@@ -85,7 +87,7 @@ def learn_move(task: Task, prior: Prior, *, replay: float = REPLAY) -> Site:
     before = np.concatenate([before, np.zeros((len(before), task.width - classes))], 1)
     many = min(max(1.0, count / MANY) ** 2, MOST_REPLAY)
     counts = count - (1.0 - NEW_REPLAY) * int((labels >= classes).sum())
-    weight = replay * counts * many / max(1, len(task.old))
+    weight = REPLAY * counts * many / max(1, len(task.old))
     rows, wanted = np.arange(count), np.eye(task.width)[labels]
     column = np.where(np.arange(task.width) < classes, 1.0, NEW_FREEDOM**0.5)
 
@@ -103,6 +105,18 @@ def learn_move(task: Task, prior: Prior, *, replay: float = REPLAY) -> Site:
 
     best = minimise(cost, np.zeros((width, task.width)))
     return replace(site, move=prior.on_features(best * column * scale))
+
+
+def shortened(site: Site, step: float) -> Site:
+    """`site` with the share `step` of its move and of what its keys say; 1: all of it.
+
+    A new class, whose row says all that is known of it, keeps that, and loses odds instead.
+    """
+    classes = len(site.values)
+    move, bias = site.move.copy(), site.bias.copy()
+    move[:classes] *= np.float32(step)
+    bias[classes:] -= np.float32(NEW_ODDS * (1.0 - step))
+    return replace(site, move=move, bias=bias, weight=site.weight * step)
 
 
 def learn_unknown_score(
@@ -237,7 +251,7 @@ def _key_gain(seen: Seen, site: Site, width: int) -> Array:
     if len(site.keys):
         kernel = np.exp((seen.near @ site.keys.T - 1.0) * SHARPNESS)
         more = np.log(seen.found + kernel @ site.values.T + FLOOR) - np.log(seen.found + FLOOR)
-        gain[:, : more.shape[1]] = WEIGHT * more
+        gain[:, : more.shape[1]] = site.weight * more
     return gain
 
 

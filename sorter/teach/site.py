@@ -16,7 +16,7 @@ from sorter.domain import Category
 SHARPNESS = 40.0
 """Of the kernel around a taught key."""
 WEIGHT = 0.5
-"""Of what the taught keys say beside the scores."""
+"""Of what the taught keys say beside the scores, at most."""
 NONE_ODDS = -4.0
 """Logarithm of the odds of an empty tray, and of a new class, before any was shown."""
 EMPTY_THRESHOLD = 0.5
@@ -68,7 +68,8 @@ class Site:
 
     `move` (C', F), `unknown` (F,) and `empty` (F,) act on unit features; `bias` (C',) is 0 for a
     class that the release has, and `empty` None where no empty tray was shown. `keys` (n, D) lie in
-    the memory's space, and `values` (C, n) is what each counts for each class.
+    the memory's space, `values` (C, n) is what each counts for each class, and `weight` how much of
+    what they say is added.
     """
 
     move: Array
@@ -77,3 +78,4 @@ class Site:
     empty: Array | None = None
     keys: Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     values: Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    weight: float = WEIGHT

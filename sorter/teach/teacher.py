@@ -8,7 +8,7 @@ read pictures or write bundles.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from sorter.domain import Category, Decision, Policy, Prediction, Status, Taxonomy
 from sorter.errors import TeachError
 from sorter.teach.learn import (
-    REPLAY,
     Task,
     added,
     learn_empty,
     learn_move,
     learn_unknown_score,
+    shortened,
 )
 from sorter.teach.reference import Reference, from_memory, read_reference
 from sorter.teach.site import EMPTY_THRESHOLD, Array, Lesson, LessonKind, Lessons, Site
@@ -33,12 +33,12 @@ from sorter.vision.decide import decide
 
 FOLDS = 5
 """Into so many parts the taught pictures are put, each judged by what the others taught."""
-REPLAYS = (REPLAY, 3 * REPLAY, 10 * REPLAY, 30 * REPLAY)
-"""How much old photographs count, tried in turn until they stay as they were."""
-CALM, CALM_MORE, CALM_MOST = 0.008, 0.00015, 0.015
-"""Of the old photographs' labels, at most so many change before more weight is tried: the first,
-and the second for each taught picture, up to the third."""
-CALM_FALL = 0.002
+STRIDES = 8
+"""Of what is learnt as many eighths are used as leave the old photographs as they were."""
+CALM, CALM_MORE, CALM_MOST = 0.003, 0.0006, 0.016
+"""Of the old photographs' labels, at most so many change: the first, and the second for each taught
+picture, up to the third. A fifth more do of photographs that the release has not seen."""
+CALM_FALL = 0.005
 """The same of what is lost of their accuracy."""
 FALL_LABEL, FALL_BIN = 0.010, 0.005
 """By more than so much, and more than chance explains, the old knowledge may not fall."""
@@ -92,7 +92,9 @@ class Teaching:
 
     `after` is None where no picture can be judged without itself. `none` are pictures of no class:
     how many there are, and how many were and are `sorted`. `known` pictures are sorted right
-    already. `stored` is False where the memory's keys stood in for old photographs. `raised` are
+    already. `step` is the share of what was learnt that is used. `old_after` and `old_changed` are
+    of old photographs that were not replayed to the head that judges them. `stored` is False where
+    the memory's keys stood in for old photographs. `raised` are
     the thresholds of `policy` that audited pictures raised; the figures are of those before.
     `proof` is what the first few lessons are called, for the written network to be held against.
     """
@@ -104,6 +106,7 @@ class Teaching:
     after: Figures | None
     none: tuple[int, int, int]
     known: int
+    step: float
     old_before: Figures
     old_after: Figures
     old_changed: int
@@ -144,8 +147,8 @@ def teach(base: Bundle, lessons: Lessons) -> Teaching:
     policy = replace(base.policy, empty_threshold=EMPTY_THRESHOLD) if empty.any() else base.policy
     pupil = Pupil(tail, reference, taxonomy, policy)
     before = pupil.plain(seen)
-    held = pupil.held_out(seen, labels, empty)
-    site, old_after, changed = pupil.settle(seen, labels, empty)
+    settled = pupil.settle(seen, labels, empty)
+    held = pupil.held_out(seen, labels, empty, settled.step)
     items = labels >= 0
     raised: tuple[Raised, ...] = ()
     if held is not None:
@@ -158,7 +161,7 @@ def teach(base: Bundle, lessons: Lessons) -> Teaching:
         for d, lesson in zip(before, lessons.lessons, strict=True)
     )
     return Teaching(
-        site=site,
+        site=settled.site,
         taxonomy=taxonomy,
         policy=policy,
         before=figures(before, labels, taxonomy),
@@ -169,14 +172,15 @@ def teach(base: Bundle, lessons: Lessons) -> Teaching:
             _sorted_among(judged, ~items),
         ),
         known=known,
+        step=settled.step,
         old_before=pupil.old_before,
-        old_after=old_after,
-        old_changed=changed,
+        old_after=settled.old_after,
+        old_changed=settled.old_changed,
         stored=reference.stored,
         doubts=_doubts(lessons.lessons, labels, held[0], taxonomy) if held is not None else (),
         advice=_advice(labels, judged, taxonomy),
         raised=raised,
-        proof=tuple(pupil.answers(seen.rows(np.arange(min(len(seen), PROOF))), site)),
+        proof=tuple(pupil.answers(seen.rows(np.arange(min(len(seen), PROOF))), settled.site)),
     )
 
 
@@ -191,6 +195,16 @@ def refuse_forgetting(teaching: Teaching) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Settled:
+    """A site that leaves the old photographs as they were; its fields are those of `Teaching`."""
+
+    site: Site
+    step: float
+    old_after: Figures
+    old_changed: int
+
+
 class Pupil:
     """A tail with the reference already seen: learns and answers."""
 
@@ -199,12 +213,12 @@ class Pupil:
     ) -> None:
         self._tail, self._taxonomy, self._policy = tail, taxonomy, policy
         seen = tail.see(reference.features)
-        self._whole = _Old(seen, tail.without_own_key(seen), reference.labels >= 0)
-        self._some = self._whole.every(SOME)
-        self._labels = reference.labels[self._whole.known]
-        self._old, self._own = self._whole.of_classes
-        self._old_decisions = self.decide(tail.answers(self._old, Added(self._quiet(self._own))))
-        self.old_before = figures(self._old_decisions, self._labels, taxonomy)
+        self._old = _Old(seen, tail.without_own_key(seen), reference.labels)
+        self._some = self._old.rows(np.arange(0, len(seen), SOME))
+        halves = (self._old.rows(np.arange(part, len(seen), 2)) for part in (0, 1))
+        self._halves = [half for half in halves if half.known.any()]
+        self._before = self._old_decisions([None] * len(self._halves))
+        self.old_before = self._old_figures(self._before)
 
     def plain(self, seen: Seen) -> list[Decision]:
         """What the release says."""
@@ -214,66 +228,44 @@ class Pupil:
         """What is said with `site`."""
         return self._tail.answers(seen, added(seen, site))
 
-    def learn(
-        self,
-        seen: Seen,
-        labels: NDArray[np.int64],
-        empty: NDArray[np.bool_],
-        replay: float,
-        *,
-        briefly: bool = False,
-    ) -> Site:
-        """The whole site: scores first, then the unknown score that they leave, then empty trays.
+    def settle(self, seen: Seen, labels: NDArray[np.int64], empty: NDArray[np.bool_]) -> Settled:
+        """The longest step towards what is taught that leaves the old photographs as they were.
 
-        `briefly` replays a part of the old photographs, each of which counts the more for it.
+        What photographs that were replayed say is no measure of others. So each half of them is
+        judged by what is learnt while only the other half is replayed.
         """
-        prior, width = self._tail.prior, self._tail.width
-        old = self._some if briefly else self._whole
-        site = learn_move(Task(seen, labels, *old.of_classes, width), prior, replay=replay)
-        if not self._tail.has_unknown_score or not len(labels):
-            return site
-        now = self._unknown_score(seen, added(seen, site).scores)
-        then = self._unknown_score(old.seen, old.own + added(old.seen, site).scores)
-        whole = Task(seen, labels, old.seen, old.own, width)
-        limit = float(_logit(np.array([self._policy.unknown_threshold]))[0])
-        unknown = learn_unknown_score(whole, prior, now=now, then=then, limit=limit)
-        return replace(site, unknown=unknown, empty=learn_empty(whole, prior, empty))
+        moves = [self._move(seen, labels, half) for half in self._halves]
 
-    def settle(
-        self, seen: Seen, labels: NDArray[np.int64], empty: NDArray[np.bool_]
-    ) -> tuple[Site, Figures, int]:
-        """As `learn`, with as much weight on the old photographs as it takes for them to stay.
+        def calm(step: float) -> bool:
+            after = self._old_decisions([shortened(move, step) for move in reversed(moves)])
+            return self._stays(after, len(labels))
 
-        Then the old photographs' figures with that, and how many of their labels changed.
-        """
-        most = min(CALM_MOST, CALM + CALM_MORE * len(labels))
-        for replay in REPLAYS:
-            site = self.learn(seen, labels, empty, replay)
-            after, changed = self.old(site)
-            calm = changed <= most * after.pictures
-            if calm and not _falls(self.old_before, after, CALM_FALL):
-                break
-        return site, after, changed
-
-    def old(self, site: Site) -> tuple[Figures, int]:
-        """The old photographs with `site`, and how many of their labels changed."""
-        more = added(self._old, site)
-        more = replace(more, scores=self._own + more.scores)
-        after = self.decide(self._tail.answers(self._old, more))
-        changed = sum(a.label != b.label for a, b in zip(after, self._old_decisions, strict=True))
-        return figures(after, self._labels, self._taxonomy), changed
+        step = _longest(calm)
+        sites = [
+            self._rest(shortened(move, step), seen, labels, empty, half)
+            for move, half in zip(moves, self._halves, strict=True)
+        ]
+        after = self._old_decisions(sites[::-1])
+        move = shortened(self._move(seen, labels, self._old), step)
+        site = self._rest(move, seen, labels, empty, self._old)
+        return Settled(site, step, self._old_figures(after), _differ(self._before, after))
 
     def held_out(
-        self, seen: Seen, labels: NDArray[np.int64], empty: NDArray[np.bool_]
+        self, seen: Seen, labels: NDArray[np.int64], empty: NDArray[np.bool_], step: float
     ) -> tuple[list[Prediction], list[Decision]] | None:
-        """An answer for each taught picture by what the others taught; None where none can."""
+        """An answer for each taught picture by what the others taught; None where none can.
+
+        A part of the old photographs is replayed, each of which counts the more for it.
+        """
         part = _parts(seen, labels)
         if part.max(initial=0) < 1:
             return None
         answers: dict[int, Prediction] = {}
         for fold in range(int(part.max()) + 1):
             mine = part == fold
-            site = self.learn(seen.rows(~mine), labels[~mine], empty[~mine], REPLAY, briefly=True)
+            others = seen.rows(~mine), labels[~mine]
+            move = shortened(self._move(*others, self._some), step)
+            site = self._rest(move, *others, empty[~mine], self._some)
             rows = seen.rows(mine)
             said = self.answers(rows, site)
             answers |= dict(zip(np.flatnonzero(mine).tolist(), said, strict=True))
@@ -282,6 +274,52 @@ class Pupil:
 
     def decide(self, answers: Sequence[Prediction]) -> list[Decision]:
         return [decide(one, self._taxonomy, self._policy) for one in answers]
+
+    def _move(self, seen: Seen, labels: NDArray[np.int64], old: _Old) -> Site:
+        known = old.rows(old.known)
+        task = Task(seen, labels, known.seen, known.own, self._tail.width)
+        return learn_move(task, self._tail.prior)
+
+    def _rest(
+        self,
+        move: Site,
+        seen: Seen,
+        labels: NDArray[np.int64],
+        empty: NDArray[np.bool_],
+        old: _Old,
+    ) -> Site:
+        """The whole site: to the move the unknown score that it leaves, and then empty trays."""
+        if not self._tail.has_unknown_score or not len(labels):
+            return move
+        now = self._unknown_score(seen, added(seen, move).scores)
+        then = self._unknown_score(old.seen, old.own + added(old.seen, move).scores)
+        task, prior = Task(seen, labels, old.seen, old.own, self._tail.width), self._tail.prior
+        limit = float(_logit(np.array([self._policy.unknown_threshold]))[0])
+        unknown = learn_unknown_score(task, prior, now=now, then=then, limit=limit)
+        return replace(move, unknown=unknown, empty=learn_empty(task, prior, empty))
+
+    def _old_decisions(self, sites: Sequence[Site | None]) -> list[Decision]:
+        """What is said of the halves of the old photographs of a class, each with its site."""
+        decisions: list[Decision] = []
+        for half, site in zip(self._halves, sites, strict=True):
+            old = half.rows(half.known)
+            more = Added(self._quiet(old.own))
+            if site is not None:
+                more = added(old.seen, site)
+                more = replace(more, scores=old.own + more.scores)
+            decisions += self.decide(self._tail.answers(old.seen, more))
+        return decisions
+
+    def _old_figures(self, decisions: Sequence[Decision]) -> Figures:
+        labels = np.concatenate([half.labels[half.known] for half in self._halves])
+        return figures(decisions, labels, self._taxonomy)
+
+    def _stays(self, after: Sequence[Decision], taught: int) -> bool:
+        """Whether few of the old photographs' labels change, and few of those to wrong ones."""
+        most = min(CALM_MOST, CALM + CALM_MORE * taught) * len(after)
+        now = self._old_figures(after)
+        falls = _falls(self.old_before, now, CALM_FALL) or _falls_bin(self.old_before, now)
+        return _differ(self._before, after) <= most and not falls
 
     def _unknown_score(self, seen: Seen, to_scores: Array) -> NDArray[np.float64]:
         answers = self._tail.answers(seen, Added(to_scores))
@@ -300,21 +338,39 @@ class Pupil:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Old:
     """Old photographs: what the network sees of them, what to add to their scores so that no key
-    of their own helps (see `Tail.without_own_key`), and which of them are of a class."""
+    of their own helps (see `Tail.without_own_key`), and their classes, −1 for none."""
 
     seen: Seen
     own: Array
-    known: NDArray[np.bool_]
+    labels: NDArray[np.int64]
 
     @property
-    def of_classes(self) -> tuple[Seen, Array]:
-        """Those of a class."""
-        return self.seen.rows(self.known), self.own[self.known]
+    def known(self) -> NDArray[np.bool_]:
+        """Which of them are of a class."""
+        return self.labels >= 0
 
-    def every(self, nth: int) -> _Old:
-        """One in `nth`."""
-        rows = np.arange(0, len(self.seen), nth)
-        return _Old(self.seen.rows(rows), self.own[rows], self.known[rows])
+    def rows(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> _Old:
+        """Some of them."""
+        return _Old(self.seen.rows(rows), self.own[rows], self.labels[rows])
+
+
+def _longest(calm: Callable[[float], bool]) -> float:
+    """The longest step, in parts of `STRIDES`, that is `calm`, as if every shorter one were.
+
+    The shortest where none is.
+    """
+    if calm(1.0):
+        return 1.0
+    low, high = 1, STRIDES
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if calm(middle / STRIDES) else (low, middle)
+    return low / STRIDES
+
+
+def _differ(before: Sequence[Decision], after: Sequence[Decision]) -> int:
+    """How many labels do."""
+    return sum(a.label != b.label for a, b in zip(before, after, strict=True))
 
 
 def _parts(seen: Seen, labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "old": "old knowledge: {change}, of {count:,} photographs; {changed} labels changed",
         "old keys": "old knowledge: {changed} of {count:,} labels changed; this model carries no "
         "reference, so that the keys of its memory stood in for photographs",
+        "held back": "held back: {step:.0%} of what was learnt is used, for old labels to stay",
         "all known": "already known: every picture was sorted right before; little is to be learnt",
         "known": "already known: {known} of {count}",
         "raised": "surer from now on: {bin}, threshold {before:.3f} → {after:.3f}: {audit}",
@@ -42,6 +43,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "old": "原有知识：{change}；{count:,} 张照片中 {changed} 张类别改变",
         "old keys": "原有知识：{count:,} 个中 {changed} 个类别改变；"
         "此模型不带参考照片，以其记忆代替",
+        "held back": "有所保留：只采用所学的 {step:.0%}，以免原有类别改变",
         "all known": "已经掌握：所有图片此前都已正确分类，没有多少可学",
         "known": "已经掌握：{count} 张中的 {known} 张",
         "raised": "今后更谨慎：{bin}，阈值 {before:.3f} → {after:.3f}：{audit}",

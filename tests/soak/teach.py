@@ -97,7 +97,7 @@ class Fold:
         pupil = self.pupil
         if policy is not None:
             pupil = Pupil(self.tail, self.reference, self.taxonomy, policy)
-        return pupil.settle(self.seen.rows(all_rows), labels, trays)[0]
+        return pupil.settle(self.seen.rows(all_rows), labels, trays).site
 
     def after(self, rows: Rows, site: Site, *, policy: Policy | None = None) -> list[Decision]:
         """The edge's decisions with `site`."""
@@ -197,7 +197,7 @@ def new_class(fold: Fold, source: str, seed: int) -> dict[str, Any]:
     tail = Tail(model_file(fold.bundle, best_precision(fold.bundle)), classes, new=1)
     pupil = Pupil(tail, fold.reference, taxonomy, fold.bundle.policy)
     labels = np.full(len(taught), classes)
-    site = pupil.settle(fold.seen.rows(taught), labels, np.zeros(len(taught), np.bool_))[0]
+    site = pupil.settle(fold.seen.rows(taught), labels, np.zeros(len(taught), np.bool_)).site
 
     def said(rows: Rows) -> list[Decision]:
         seen: Seen = fold.seen.rows(rows)
