@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -107,3 +108,22 @@ def test_a_running_station_takes_the_taught_model(
     states = [row["state"] for row in read_items(journal)]
     assert len(states) == i + 1
     assert "new weights refused" not in told
+
+
+def test_products_take_one_thread(tmp_path: Path) -> None:
+    """OpenBLAS begins its threads when numpy is imported: by then it must have been told."""
+    program = (
+        "import os, sys\n"
+        "from sorter.cli.app import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    assert 'numpy' in sys.modules\n"
+        "    print(len(os.listdir('/proc/self/task')))\n"
+    )
+    line = [sys.executable, "-c", program, "teach", "nowhere", "--dry-run"]
+    env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        line, capture_output=True, text=True, cwd=tmp_path, env=env | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.stdout == "1\n", done.stderr
