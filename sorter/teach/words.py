@@ -24,6 +24,9 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "mislabelled or blurred?",
         "advice": "would help most: {name} ({right} of {count} right)",
         "advice taken": "would help most: {name} ({right} of {count} right, taken for {other})",
+        "refused": "not taught: of {count} old photographs {label} instead of {label_was} would "
+        "keep their label, {bin} instead of {bin_was} their bin; look through the pictures listed "
+        "as contradicted, or teach fewer of one kind",
         "label": "label {was:.1%} → {now:.1%}",
         "bin": "bin {was:.1%} → {now:.1%}",
         "sorted": "sorted {was:.1%} → {now:.1%}",
@@ -50,6 +53,8 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "是标错了还是模糊？",
         "advice": "最值得补充：{name}（{count} 张中对 {right} 张）",
         "advice taken": "最值得补充：{name}（{count} 张中对 {right} 张，被当作{other}）",
+        "refused": "未学习：{count} 张原有照片中，保持类别的将由 {label_was} 张变为 {label} 张，"
+        "保持垃圾桶的由 {bin_was} 张变为 {bin} 张；请检查有矛盾的图片，或减少同类图片",
         "label": "类别 {was:.1%} → {now:.1%}",
         "bin": "垃圾桶 {was:.1%} → {now:.1%}",
         "sorted": "已分类 {was:.1%} → {now:.1%}",
