@@ -324,13 +324,16 @@ def _describe(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -
 
     said = words.of(lang)
     before, after = teaching.before, teaching.after
-    notes = [said["taught"].format(count=len(lessons.lessons))]
+    notes = []
     for count, what in (
+        (len(lessons.lessons), "taught"),
         (given.copies, "copies"),
         (given.changed, "changed"),
         (given.forgotten, "forgotten"),
     ):
-        notes += [said[what].format(count=count)] if count else []
+        if count or what == "taught":
+            word = said.get(f"one {what}", said[what]) if count == 1 else said[what]
+            notes.append(word.format(count=count))
     lines = [said["and"].join(notes)]
     if before.pictures and after is None:
         lines.append(said["one thing"])

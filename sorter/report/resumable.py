@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Protocol
 
 from sorter.errors import FolderError, UsageError
 from sorter.files import STDOUT, make_durable, part_name, place_for
-from sorter.text import escape
+from sorter.text import counted, escape
 
 ReadRow = Callable[[str], tuple[str, bool] | None]
 """A line → (path, whether it is finished), or None for a line that is not a whole row."""
@@ -152,7 +152,7 @@ class RowFile:
             with contextlib.suppress(OSError):
                 self._file.truncate(self._end)
             raise FolderError(
-                f"{self._now}: {error.strerror or error} after {self.rows} rows; "
+                f"{self._now}: {error.strerror or error} after {counted(self.rows, 'row')}; "
                 "make room and go on with --resume"
             ) from error
         self._end += len(data)

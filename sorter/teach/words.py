@@ -7,13 +7,15 @@ from collections.abc import Mapping
 _WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "taught": "taught: {count} pictures",
+        "one taught": "taught: {count} picture",
         "copies": "{count} copies dropped",
+        "one copies": "{count} copy dropped",
         "changed": "{count} answered anew",
         "forgotten": "{count} forgotten",
         "one thing": "this site: cannot be judged by pictures of one thing; teach a few more",
         "site": "this site: {change}, each of {count} judged by the others",
         "none": "of no class: {was} → {now} of {count} sorted, judged likewise",
-        "old": "old knowledge: {change}, of {count:,} photographs; {changed} labels changed",
+        "old": "old knowledge: {change}, of {count:,} photographs; labels changed: {changed}",
         "old keys": "old knowledge: {changed} of {count:,} labels changed; this model carries no "
         "reference, so that the keys of its memory stood in for photographs",
         "all known": "already known: every picture was sorted right before; little is to be learnt",
@@ -36,7 +38,9 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "zh": {
         "taught": "已学习 {count} 张图片",
+        "one taught": "已学习 {count} 张图片",
         "copies": "去掉重复 {count} 张",
+        "one copies": "去掉重复 {count} 张",
         "changed": "更改回答 {count} 张",
         "forgotten": "遗忘 {count} 张",
         "one thing": "本站点：只有一种物品的图片，无法评估；请再教几种",
