@@ -192,7 +192,8 @@ def _classes(root: Path, taxonomy: Taxonomy, split: str, *, source: str) -> list
     if misnamed:
         raise DataError(
             f"{root}: {_list(misnamed)} is not a class of taxonomy {taxonomy.name!r}; classes are "
-            f"named by code or name, such as {_examples(taxonomy)} (others: train with --taxonomy)"
+            f"named by code or name, such as {_examples(taxonomy)} (of others, "
+            "sorter train --taxonomy FILE makes a model)"
         )
     return samples
 

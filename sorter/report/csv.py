@@ -100,7 +100,10 @@ def _why_not(first: bytes) -> str:
     for mark, name in ((";", "semicolons"), ("\t", "tabs")):
         if text.replace(mark, ",").startswith(",".join(COLUMNS[:4])) and mark in text:
             return f"its columns are parted by {name}, not by commas"
-    cells = next(csv.reader([text]), [])
+    try:
+        cells = next(csv.reader([text]), [])
+    except csv.Error:
+        return NO_SUCH_BEGINNING
     if len(set(cells) & set(COLUMNS)) < len(COLUMNS) / 2:
         return NO_SUCH_BEGINNING
     more = [cell(c) for c in cells if c not in COLUMNS]

@@ -123,6 +123,7 @@ def test_a_foreign_file_stays(
         (",".join(f'"{name}"' for name in csv.COLUMNS), "quoted"),
         (",".join(reversed(csv.COLUMNS)), "another order"),
         ("name,age", "does not begin like one"),
+        ("x" * 200_000, "does not begin like one"),
     ],
 )
 def test_why_a_table_is_not_gone_on_with_is_said(tmp_path: Path, first: str, why: str) -> None:
