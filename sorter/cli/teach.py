@@ -144,7 +144,7 @@ def teach_reviewed(data: Path, model: Path | None, out: Path, lang: Lang) -> str
     with alone(out):
         base, lessons, given = _gather(model, _Folders((data,)))
         teaching = teach(base, lessons)
-        written = _write(base, lessons, teaching, given, out)
+        written = _write(base, lessons, teaching, given, out, lang)
     lines = _describe(lessons, teaching, given, lang)
     return "\n".join([*lines, _written(out, written, lang)])
 
@@ -230,7 +230,7 @@ def _teach(
     if not as_json:
         typer.echo("\n".join(_describe(lessons, teaching, given, lang)))
         _say_left_out(given.left_out)
-    document = _write(base, lessons, teaching, given, out)
+    document = _write(base, lessons, teaching, given, out, lang)
     if as_json:
         typer.echo(json.dumps(document, ensure_ascii=False))
     elif out is not None:
@@ -238,7 +238,12 @@ def _teach(
 
 
 def _write(
-    base: Bundle, lessons: Lessons, teaching: Teaching, given: _Input, out: Path | None
+    base: Bundle,
+    lessons: Lessons,
+    teaching: Teaching,
+    given: _Input,
+    out: Path | None,
+    lang: Lang,
 ) -> dict[str, Any]:
     """Write the taught bundle, if there is an `out`; the document of --json.
 
@@ -247,7 +252,7 @@ def _write(
     from sorter.teach.rebuild import write_taught
     from sorter.teach.teacher import refuse_forgetting
 
-    refuse_forgetting(teaching)
+    refuse_forgetting(teaching, lang=lang)
     document = _document(base, lessons, teaching, given)
     if out is None:
         return document
@@ -319,13 +324,16 @@ def _describe(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -
 
     said = words.of(lang)
     before, after = teaching.before, teaching.after
-    notes = [said["taught"].format(count=len(lessons.lessons))]
+    notes = []
     for count, what in (
+        (len(lessons.lessons), "taught"),
         (given.copies, "copies"),
         (given.changed, "changed"),
         (given.forgotten, "forgotten"),
     ):
-        notes += [said[what].format(count=count)] if count else []
+        if count or what == "taught":
+            word = said.get(f"one {what}", said[what]) if count == 1 else said[what]
+            notes.append(word.format(count=count))
     lines = [said["and"].join(notes)]
     if before.pictures and after is None:
         lines.append(said["one thing"])
@@ -346,7 +354,7 @@ def _describe(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -
     elif teaching.known:
         lines.append(said["known"].format(known=teaching.known, count=before.pictures))
     for raised in teaching.raised:
-        bin_, audit = named(raised.bin, lang), raised.audit.words
+        bin_, audit = named(raised.bin, lang), raised.audit.told(lang)
         line = said["raised"].format(
             bin=bin_, before=raised.before, after=raised.after, audit=audit
         )
@@ -356,14 +364,16 @@ def _describe(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -
     for doubt in teaching.doubts[:SHOWN]:
         name, digest = escape(doubt.lesson.name), doubt.lesson.sha256[:12]
         line = said["contradicted"].format(
-            name=name, digest=digest, says=doubt.says, share=doubt.share
+            name=name, digest=digest, says=named(doubt.says, lang), share=doubt.share
         )
         lines.append(line)
     for one in teaching.advice:
-        line = said["advice taken" if one.taken_for else "advice"].format(
-            name=named(one.category, lang), right=one.right, count=one.pictures, other=one.taken_for
-        )
-        lines.append(line)
+        figures = {"name": named(one.category, lang), "right": one.right, "count": one.pictures}
+        if one.taken_for is None:
+            lines.append(said["advice"].format(**figures))
+        else:
+            other = named(one.taken_for, lang)
+            lines.append(said["advice taken"].format(other=other, **figures))
     return lines
 
 
@@ -417,12 +427,12 @@ def _document(base: Bundle, lessons: Lessons, teaching: Teaching, given: _Input)
         },
         "contradicted": [
             {"sha256": d.lesson.sha256, "name": d.lesson.name, "class": d.lesson.code}
-            | {"says": d.says, "share": round(d.share, 4)}
+            | {"says": d.says.name, "share": round(d.share, 4)}
             for d in teaching.doubts
         ],
         "advice": [
             {"class": a.category.code, "pictures": a.pictures, "right": a.right}
-            | {"taken_for": a.taken_for}
+            | {"taken_for": a.taken_for.name if a.taken_for else ""}
             for a in teaching.advice
         ],
     }
