@@ -226,14 +226,14 @@ class Pupil:
         empty: NDArray[np.bool_],
         replay: float,
         *,
-        briefly: bool = False,
+        old: _Old | None = None,
     ) -> Site:
         """The whole site: scores first, then the unknown score that they leave, then empty trays.
 
-        `briefly` replays a part of the old photographs, each of which counts the more for it.
+        `old` replays a part of the old photographs, each of which counts the more for it.
         """
         prior, width = self._tail.prior, self._tail.width
-        old = self._some if briefly else self._whole
+        old = old or self._whole
         site = learn_move(Task(seen, labels, *old.of_classes, width), prior, replay=replay)
         if not self._tail.has_unknown_score or not len(labels):
             return site
@@ -249,7 +249,8 @@ class Pupil:
     ) -> tuple[Site, Figures, int]:
         """As `learn`, with as much weight on the old photographs as it takes for them to stay.
 
-        Then the old photographs' figures with that, and how many of their labels changed.
+        Then the old photographs' figures with that, and how many of their labels changed: each
+        half as the other half, replayed alone, leaves it. What was replayed changes least.
         """
         most = min(CALM_MOST, CALM + CALM_MORE * len(labels))
         for replay in REPLAYS:
@@ -258,13 +259,22 @@ class Pupil:
             calm = changed <= most * after.pictures
             if calm and not _falls(self.old_before, after, CALM_FALL):
                 break
-        return site, after, changed
+        halves = [self._whole.every(2, first) for first in (0, 1)]
+        parts = [self.learn(seen, labels, empty, replay, old=half) for half in halves]
+        return site, *self.old(parts[1], parts[0])
 
-    def old(self, site: Site) -> tuple[Figures, int]:
-        """The old photographs with `site`, and how many of their labels changed."""
-        more = added(self._old, site)
-        more = replace(more, scores=self._own + more.scores)
-        after = self.decide(self._tail.answers(self._old, more))
+    def old(self, *sites: Site) -> tuple[Figures, int]:
+        """The old photographs with `sites`, in turn, and how many of their labels changed."""
+        after: list[Decision] = list(self._old_decisions)
+        turn = np.flatnonzero(self._whole.known) % len(sites)
+        for number, site in enumerate(sites):
+            rows = np.flatnonzero(turn == number)
+            seen = self._old.rows(rows)
+            more = added(seen, site)
+            more = replace(more, scores=self._own[rows] + more.scores)
+            said = self.decide(self._tail.answers(seen, more))
+            for row, decision in zip(rows.tolist(), said, strict=True):
+                after[row] = decision
         changed = sum(a.label != b.label for a, b in zip(after, self._old_decisions, strict=True))
         return figures(after, self._labels, self._taxonomy), changed
 
@@ -278,7 +288,7 @@ class Pupil:
         answers: dict[int, Prediction] = {}
         for fold in range(int(part.max()) + 1):
             mine = part == fold
-            site = self.learn(seen.rows(~mine), labels[~mine], empty[~mine], REPLAY, briefly=True)
+            site = self.learn(seen.rows(~mine), labels[~mine], empty[~mine], REPLAY, old=self._some)
             rows = seen.rows(mine)
             said = self.answers(rows, site)
             answers |= dict(zip(np.flatnonzero(mine).tolist(), said, strict=True))
@@ -316,9 +326,9 @@ class _Old:
         """Those of a class."""
         return self.seen.rows(self.known), self.own[self.known]
 
-    def every(self, nth: int) -> _Old:
-        """One in `nth`."""
-        rows = np.arange(0, len(self.seen), nth)
+    def every(self, nth: int, first: int = 0) -> _Old:
+        """One in `nth`, from `first` on."""
+        rows = np.arange(first, len(self.seen), nth)
         return _Old(self.seen.rows(rows), self.own[rows], self.known[rows])
 
 
@@ -370,11 +380,12 @@ def _sorted_among(decisions: Sequence[Decision], which: NDArray[np.bool_]) -> in
 
 
 def _falls(before: Figures, after: Figures, most: float) -> bool:
-    return before.label - after.label > most * before.pictures
+    """True where more are lost than `most` of all; one of a small reference says nothing."""
+    return before.label - after.label > max(1.0, most * before.pictures)
 
 
 def _falls_bin(before: Figures, after: Figures) -> bool:
-    return before.bin - after.bin > FALL_BIN * before.pictures
+    return before.bin - after.bin > max(1.0, FALL_BIN * before.pictures)
 
 
 def _doubts(
