@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from sorter.cli.app import app
-from sorter.vision.bundle import default_bundle, open_bundle
+from sorter.teach.reference import read_reference
+from sorter.teach.tail import Tail
+from sorter.teach.teacher import Pupil, best_precision
+from sorter.vision.bundle import default_bundle, model_file, open_bundle
 from sorter.vision.model import open_model
 from sorter.vision.quality import BLURRED, blur_of
 from tests.support.schooled import old_pictures, pictures_of, save_pictures, write_schooled
@@ -293,3 +297,22 @@ def test_blurred_pictures_are_named_and_sharp_ones_are_not(tmp_path: Path) -> No
         smeared = np.mean([np.roll(smeared, by, axis) for by in range(-6, 7)], axis=0)
     assert blur_of(steps) < BLURRED < blur_of(smeared.astype(np.uint8))
     assert blur_of(np.full((32, 32, 3), 90, np.uint8)) == 0.0, "one colour says nothing"
+
+
+def test_the_old_is_judged_by_photographs_that_were_not_replayed(released: Path) -> None:
+    """Each half of the reference by what was learnt with the other half alone."""
+    bundle = open_bundle(released)
+    xml = model_file(bundle, best_precision(bundle))
+    tail = Tail(xml, len(bundle.taxonomy.categories))
+    reference = read_reference(released, width=tail.features, classes=tail.classes)
+    assert reference is not None
+    pupil = Pupil(tail, reference, bundle.taxonomy, bundle.policy)
+    nobody = np.zeros(0, np.int64)
+    unmoved = pupil.learn(tail.see(reference.features[:1]).rows(nobody), nobody, nobody > 0, 1.0)
+    harsh = replace(unmoved, bias=np.array([50, 0, 0], np.float32))  # all are the first class
+    _, none = pupil.old(unmoved, unmoved)
+    _, all_of_them = pupil.old(harsh, harsh)
+    _, even = pupil.old(harsh, unmoved)
+    _, odd = pupil.old(unmoved, harsh)
+    assert none == 0 and even > 0 and odd > 0
+    assert even + odd == all_of_them
