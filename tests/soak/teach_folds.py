@@ -52,6 +52,8 @@ Say = Callable[[str], None]
 BATCH = 128
 SHOWN = 300
 """Held-out pictures that a conversion is measured on."""
+TIE = 0.1
+"""Scores (logits) nearer than this may change places when rounded: no proof of a conversion."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -271,7 +273,8 @@ def main(
             corpus, examples=tuple(corpus.examples[i] for i in seen)
         )  # the reference is of what was learnt from
         old = seen[reference_rows(rest, config.seed)]
-        known_held = held[corpus.labels[held] >= 0]
+        first, second = np.sort(scores[held, : len(codes)], 1)[:, :-3:-1].T
+        known_held = held[(corpus.labels[held] >= 0) & (first - second > TIE)]
         shown = random_stream(config.seed, 7).permutation(known_held)[:SHOWN]
         ranges = even_rows(corpus.labels, seen, config)
         proof = Proof(
