@@ -15,6 +15,7 @@ import typer
 
 from sorter.cli.options import AsJson, LangName
 from sorter.errors import DataError, ImageError, UsageError
+from sorter.host.cores import calm_blas
 from sorter.text import Lang, escape, named
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def teach(
 
     Example: sorter teach corrected --empty tray --out site
     """
+    calm_blas()
     from sorter.teach.lessons import with_class
     from sorter.teach.rebuild import alone
     from sorter.teach.site import Lessons

@@ -10,6 +10,14 @@ import os
 from pathlib import Path
 
 
+def calm_blas() -> None:
+    """Let numpy's matrix products use one core; to be called before numpy is loaded.
+
+    Ours are tall and thin: OpenBLAS's other threads spin for longer than the product takes.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def usable_cores(*, proc: Path = Path("/proc"), sys_fs: Path = Path("/sys/fs/cgroup")) -> int:
     """Cores to plan for, at least 1: the smaller of the affinity mask and the CPU quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
