@@ -59,8 +59,10 @@ def classify(
         given = [pictures]
     elif isinstance(pictures, np.ndarray) and pictures.ndim in (2, 3):
         given = [pictures]  # one picture, not its rows
-    else:
+    elif isinstance(pictures, Iterable):
         given = pictures
+    else:
+        raise _neither(pictures)
     return batch.run(
         _sources(given),
         opened.classifier,
@@ -77,4 +79,11 @@ def _sources(given: Iterable[Picture]) -> Iterator[Path | batch.ArrayFrame]:
         elif isinstance(picture, str | os.PathLike):
             yield from images.find([Path(picture)])
         else:
-            raise TypeError(f"{type(picture).__name__} is neither a path nor an array of pixels")
+            raise _neither(picture)
+
+
+def _neither(thing: object) -> TypeError:
+    return TypeError(
+        f"{type(thing).__name__} is neither a path nor an array of pixels; numpy.asarray makes an "
+        "array of a PIL image"
+    )

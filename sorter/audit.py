@@ -6,6 +6,7 @@ Owns the choice, by content alone, and the bound. Pure; the standard library and
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
@@ -14,6 +15,11 @@ CONFIDENCE = 0.95
 
 AUDITED = "audited"
 """The reason in the journal of a *sorted* item that a person is shown again."""
+
+_WORDS: Mapping[str, tuple[str, str]] = {
+    "en": ("nothing audited yet", "{} wrong of {} audited, at most {:.1%} ({:.0%})"),
+    "zh": ("尚未抽查", "分错桶 {} 件，共抽查 {} 件，至多 {:.1%}（{:.0%}）"),
+}
 
 WAITING, RIGHT, WRONG = "waiting", "right", "wrong"
 """What the journal holds of such an item: nobody judged it yet; its bin was right; it was not."""
@@ -31,18 +37,12 @@ class Audit:
         """The site's wrong-bin rate is at most this, with `CONFIDENCE`."""
         return upper_bound(self.wrong, self.judged)
 
-    @property
-    def words(self) -> str:
-        """What was found, and what it proves."""
+    def told(self, lang: str = "en") -> str:
+        """What was found, and what it proves, in "en" or "zh"."""
+        nothing, found = _WORDS[lang]
         if not self.judged:
-            return "nothing audited yet"
-        return (
-            f"{self.wrong} wrong of {self.judged} audited, "
-            f"at most {self.bound:.1%} ({CONFIDENCE:.0%})"
-        )
-
-    def __str__(self) -> str:
-        return f"this site: {self.words}"
+            return nothing
+        return found.format(self.wrong, self.judged, self.bound, CONFIDENCE)
 
 
 def is_audited(sha256: str, one_in: int) -> bool:

@@ -45,8 +45,9 @@ def named(thing: Named, lang: str) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """An English count: "1 picture", "12 pictures"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    """An English count: "1 picture", "12 pictures", "1 class", "3 classes"."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
 
 
 _SHORT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}

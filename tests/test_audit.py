@@ -36,8 +36,9 @@ def test_the_bound_fails_in_at_most_one_of_twenty_stations() -> None:
 
 
 def test_a_station_is_told_in_one_line() -> None:
-    assert str(Audit(240, 2)) == "this site: 2 wrong of 240 audited, at most 2.6% (95%)"
-    assert "nothing audited" in str(Audit())
+    assert Audit(240, 2).told() == "2 wrong of 240 audited, at most 2.6% (95%)"
+    assert Audit(240, 2).told("zh") == "分错桶 2 件，共抽查 240 件，至多 2.6%（95%）"
+    assert Audit().told() == "nothing audited yet"
 
 
 def test_content_alone_chooses_one_in_so_many() -> None:

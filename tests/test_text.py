@@ -43,3 +43,4 @@ def test_names_by_language() -> None:
 
 def test_one_of_a_kind_has_no_plural() -> None:
     assert [counted(n, "picture") for n in (0, 1, 2)] == ["0 pictures", "1 picture", "2 pictures"]
+    assert [counted(n, "class") for n in (1, 2)] == ["1 class", "2 classes"]

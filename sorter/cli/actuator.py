@@ -14,7 +14,7 @@ import typer
 from sorter.domain import Delivery
 from sorter.errors import ActuatorError, HandshakeError, UsageError
 from sorter.host.clock import uptime_s
-from sorter.text import one_line
+from sorter.text import counted, one_line
 
 if TYPE_CHECKING:
     from sorter.actuator.link import Link
@@ -123,8 +123,8 @@ def cycle(
         link.close()
     if failed:
         raise ActuatorError(
-            f"{port}: {failed} of {bins * rounds} movements did not end as DONE; look at the "
-            "mechanics, then: sorter actuator home --clear"
+            f"{port}: {failed} of {counted(bins * rounds, 'movement')} did not end as DONE; "
+            "look at the mechanics, then: sorter actuator home --clear"
         )
 
 

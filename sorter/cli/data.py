@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sorter.cli.options import AsJson
+from sorter.errors import UsageError
+from sorter.files import STDOUT
 from sorter.text import counted
 
 if TYPE_CHECKING:
@@ -48,6 +51,9 @@ def check(
     from sorter.dataset.layout import note_loose, read_extra, read_labelled
     from sorter.taxonomy import default_taxonomy, read_taxonomy
 
+    printed = groups_out == STDOUT
+    if printed and as_json:
+        raise UsageError("--groups-out -: only one thing can be printed; name a file")
     words = read_taxonomy(taxonomy) if taxonomy else default_taxonomy()
     read = {data: read_labelled(data, words)}
     read |= {folder: read_extra(folder, words) for folder in extra or []}
@@ -78,7 +84,7 @@ def check(
     if as_json:
         typer.echo(json.dumps(_document(report), ensure_ascii=False))
     else:
-        _show(report)
+        _show(report, err=printed)
     if not report.is_clean:
         raise typer.Exit(1)
 
@@ -139,29 +145,31 @@ def _document(report: Report) -> dict[str, Any]:
     }
 
 
-def _show(report: Report) -> None:
+def _show(report: Report, *, err: bool) -> None:
     from sorter.text import escape
 
+    say = functools.partial(typer.echo, err=err)
+
     def lines(title: str, rows: list[str]) -> None:
-        typer.echo(f"{title}: {len(rows)}")
+        say(f"{title}: {len(rows)}")
         for row in rows[:SHOWN]:
-            typer.echo(f"  {row}")
+            say(f"  {row}")
         if len(rows) > SHOWN:
-            typer.echo(f"  … and {len(rows) - SHOWN} more (--json has all)")
+            say(f"  … and {len(rows) - SHOWN} more (--json has all)")
 
     def pair(p: Pair) -> str:
         return f"{escape(str(p.first))} ~ {escape(str(p.second))} ({p.kind.value}, {p.score:.2f})"
 
     photographs = counted(len(set(report.groups.values())), "photograph")
-    typer.echo(f"{counted(report.pictures, 'picture')}, {photographs}")
+    say(f"{counted(report.pictures, 'picture')}, {photographs}")
     lines("unreadable", [f"{escape(str(p))}: {why}" for p, why in report.unreadable])
-    typer.echo(f"validation pictures with a sibling elsewhere: {len(report.leaked)}")
+    say(f"validation pictures with a sibling elsewhere: {len(report.leaked)}")
     lines("leaks", [pair(p) for p in report.leaks])
     lines("label conflicts", [pair(p) for p in report.conflicts])
     lines("duplicates", [pair(p) for p in report.duplicates])
     for title, names in (("rare classes", report.rare), ("classes without", report.missing)):
         if names:
-            typer.echo(f"{title}: {', '.join(names)}")
+            say(f"{title}: {', '.join(names)}")
     if report.doubts:
         lines(
             "doubtful labels",

@@ -7,7 +7,7 @@ import functools
 import json
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,7 @@ from sorter.cli.options import LangName, ModelFolder
 from sorter.domain import Category, Taxonomy
 from sorter.errors import FolderError, SorterError
 from sorter.files import refuse_overlap
-from sorter.host.cores import one_thread_for_products
+from sorter.host.cores import calm_blas
 from sorter.host.signals import handled
 from sorter.text import Lang
 
@@ -87,7 +87,7 @@ def review(
     Example: sorter review /var/lib/sorter/ring --into corrected --teach site
     """
     if teach is not None:
-        one_thread_for_products()
+        calm_blas()
     from sorter.cli.teach import teach_reviewed
     from sorter.cli.watch import default_journal
     from sorter.review.log import ReviewLog, read_audit
@@ -96,11 +96,16 @@ def review(
     from sorter.review.queue import Queue
     from sorter.review.server import ReviewServer
     from sorter.review.shelf import Shelf
+    from sorter.review.words import of
     from sorter.station.journal.verdicts import write_verdict
+    from sorter.vision.bundle import refuse_foreign
 
     if not folder.is_dir():
         raise FolderError(f"{folder}: no such folder of pictures; name a station's --keep-unsure")
     refuse_overlap(into, [folder], option="--into")
+    if teach is not None:
+        refuse_foreign(teach, option="--teach")
+    said = of(lang)
     words, suggest = _open_model(model, taxonomy)
     shelf = Shelf(into, words)
     file = journal or default_journal()
@@ -111,7 +116,7 @@ def review(
         queue = Queue(folder, shelf, book, again=again, looks=looks, tell=tell)
         page = Page(queue, words, suggest, lang=lang, teach=learn)
         with ReviewServer(page, host=host, port=port) as server:
-            _announce(server, host, as_json=as_json, browser=not no_open)
+            _announce(server, host, said, as_json=as_json, browser=not no_open)
             try:
                 # Finish on the page or SIGTERM end it, Ctrl-C by KeyboardInterrupt.
                 with handled(signal.SIGTERM, by=lambda _: server.finish()):
@@ -119,10 +124,10 @@ def review(
             finally:
                 # Takes the page's lock: an answer under way is finished before the log is closed.
                 totals = page.totals()
-                _close(totals, into, as_json=as_json)
+                _close(totals, into, said, as_json=as_json)
     audit = read_audit(into)
     if audit.judged and not as_json:
-        typer.echo(str(audit))
+        typer.echo(said["site"].format(audit=audit.told(lang)))
     if totals["broken"]:
         raise typer.Exit(1)
 
@@ -180,7 +185,9 @@ def _reader(model: Path | None) -> Read:
     return read
 
 
-def _announce(server: ReviewServer, host: str, *, as_json: bool, browser: bool) -> None:
+def _announce(
+    server: ReviewServer, host: str, said: Mapping[str, str], *, as_json: bool, browser: bool
+) -> None:
     import ipaddress
     import webbrowser
 
@@ -190,22 +197,15 @@ def _announce(server: ReviewServer, host: str, *, as_json: bool, browser: bool) 
     except ValueError:
         local = False
     if not local:
-        typer.echo(
-            f"sorter: {host} is reachable from outside, unencrypted: whoever sees the address "
-            "may label",
-            err=True,
-        )
-    typer.echo("sorter: Ctrl-C, or Finish on the page, ends it", err=True)
+        typer.echo(f"sorter: {said['outside'].format(host=host)}", err=True)
+    typer.echo(f"sorter: {said['to end']}", err=True)
     # Without a display webbrowser would start a text browser in this very terminal.
     if browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         webbrowser.open(server.url)
 
 
-def _close(totals: dict[str, int], into: Path, *, as_json: bool) -> None:
+def _close(totals: dict[str, int], into: Path, said: Mapping[str, str], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(totals))
         return
-    typer.echo(
-        f"{totals['labelled']} labelled into {into}, {totals['skipped']} skipped, "
-        f"{totals['broken']} cannot be shown, {totals['left']} left"
-    )
+    typer.echo(said["total"].format(into=into, **totals))

@@ -15,7 +15,7 @@ import typer
 
 from sorter.cli.options import AsJson, LangName
 from sorter.errors import DataError, ImageError, UsageError
-from sorter.host.cores import one_thread_for_products
+from sorter.host.cores import calm_blas
 from sorter.text import Lang, escape, named
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def teach(
 
     Example: sorter teach corrected --empty tray --out site
     """
-    one_thread_for_products()
+    calm_blas()
     from sorter.teach.lessons import with_class
     from sorter.teach.rebuild import alone
     from sorter.teach.site import Lessons
@@ -146,7 +146,7 @@ def teach_reviewed(data: Path, model: Path | None, out: Path, lang: Lang) -> str
     with alone(out):
         base, lessons, given = _gather(model, _Folders((data,)))
         teaching = teach(base, lessons)
-        written = _write(base, lessons, teaching, given, out)
+        written = _write(base, lessons, teaching, given, out, lang)
     lines = _describe(lessons, teaching, given, lang)
     return "\n".join([*lines, _written(out, written, lang)])
 
@@ -232,7 +232,7 @@ def _teach(
     if not as_json:
         typer.echo("\n".join(_describe(lessons, teaching, given, lang)))
         _say_left_out(given.left_out)
-    document = _write(base, lessons, teaching, given, out)
+    document = _write(base, lessons, teaching, given, out, lang)
     if as_json:
         typer.echo(json.dumps(document, ensure_ascii=False))
     elif out is not None:
@@ -240,7 +240,12 @@ def _teach(
 
 
 def _write(
-    base: Bundle, lessons: Lessons, teaching: Teaching, given: _Input, out: Path | None
+    base: Bundle,
+    lessons: Lessons,
+    teaching: Teaching,
+    given: _Input,
+    out: Path | None,
+    lang: Lang,
 ) -> dict[str, Any]:
     """Write the taught bundle, if there is an `out`; the document of --json.
 
@@ -249,7 +254,7 @@ def _write(
     from sorter.teach.rebuild import write_taught
     from sorter.teach.teacher import refuse_forgetting
 
-    refuse_forgetting(teaching)
+    refuse_forgetting(teaching, lang=lang)
     document = _document(base, lessons, teaching, given)
     if out is None:
         return document
@@ -321,13 +326,16 @@ def _describe(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -
 
     said = words.of(lang)
     before, after = teaching.before, teaching.after
-    notes = [said["taught"].format(count=len(lessons.lessons))]
+    notes = []
     for count, what in (
+        (len(lessons.lessons), "taught"),
         (given.copies, "copies"),
         (given.changed, "changed"),
         (given.forgotten, "forgotten"),
     ):
-        notes += [said[what].format(count=count)] if count else []
+        if count or what == "taught":
+            word = said.get(f"one {what}", said[what]) if count == 1 else said[what]
+            notes.append(word.format(count=count))
     lines = [said["and"].join(notes)]
     if before.pictures and after is None:
         lines.append(said["one thing"])
@@ -350,7 +358,7 @@ def _describe(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -
     elif teaching.known:
         lines.append(said["known"].format(known=teaching.known, count=before.pictures))
     for raised in teaching.raised:
-        bin_, audit = named(raised.bin, lang), raised.audit.words
+        bin_, audit = named(raised.bin, lang), raised.audit.told(lang)
         line = said["raised"].format(
             bin=bin_, before=raised.before, after=raised.after, audit=audit
         )
@@ -360,14 +368,16 @@ def _describe(lessons: Lessons, teaching: Teaching, given: _Input, lang: Lang) -
     for doubt in teaching.doubts[:SHOWN]:
         name, digest = escape(doubt.lesson.name), doubt.lesson.sha256[:12]
         line = said["contradicted"].format(
-            name=name, digest=digest, says=doubt.says, share=doubt.share
+            name=name, digest=digest, says=named(doubt.says, lang), share=doubt.share
         )
         lines.append(line)
     for one in teaching.advice:
-        line = said["advice taken" if one.taken_for else "advice"].format(
-            name=named(one.category, lang), right=one.right, count=one.pictures, other=one.taken_for
-        )
-        lines.append(line)
+        figures = {"name": named(one.category, lang), "right": one.right, "count": one.pictures}
+        if one.taken_for is None:
+            lines.append(said["advice"].format(**figures))
+        else:
+            other = named(one.taken_for, lang)
+            lines.append(said["advice taken"].format(other=other, **figures))
     return lines
 
 
@@ -422,12 +432,12 @@ def _document(base: Bundle, lessons: Lessons, teaching: Teaching, given: _Input)
         },
         "contradicted": [
             {"sha256": d.lesson.sha256, "name": d.lesson.name, "class": d.lesson.code}
-            | {"says": d.says, "share": round(d.share, 4)}
+            | {"says": d.says.name, "share": round(d.share, 4)}
             for d in teaching.doubts
         ],
         "advice": [
             {"class": a.category.code, "pictures": a.pictures, "right": a.right}
-            | {"taken_for": a.taken_for}
+            | {"taken_for": a.taken_for.name if a.taken_for else ""}
             for a in teaching.advice
         ],
     }

@@ -20,6 +20,7 @@ import typer
 
 from sorter.domain import Prediction
 from sorter.errors import ImageError, MissingExtraError
+from sorter.text import counted
 
 
 def _take_own_train() -> None:
@@ -237,7 +238,7 @@ def _print(result: Mapping[str, Any], *, as_json: bool) -> None:
         if isinstance(part, dict) and "label_accuracy" in part:
             typer.echo(
                 f"{name}: label {part['label_accuracy']:.2%}, bin {part['bin_accuracy']:.2%}, "
-                f"{part['n']} pictures"
+                f"{counted(part['n'], 'picture')}"
             )
     for name, value in result.get("conversion", {}).items():
         typer.echo(f"{name}: {value if isinstance(value, str) else round(value, 5)}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from sorter.domain import Taxonomy
 from sorter.errors import DataError
 from sorter.files import read_user_text
+from sorter.text import counted
 from sorter.vision import images
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -147,7 +148,8 @@ def note_loose(root: Path, samples: Sequence[Sample]) -> str:
     loose = sum(1 for _ in images.find([root])) - len(samples)
     if loose <= 0:
         return ""
-    return f"{root}: left out {loose} pictures that lie outside its class or source folders"
+    pictures = counted(loose, "picture")
+    return f"{root}: left out {pictures} outside its class or source folders"
 
 
 def read_groups(file: Path) -> dict[str, str]:
@@ -190,7 +192,8 @@ def _classes(root: Path, taxonomy: Taxonomy, split: str, *, source: str) -> list
     if misnamed:
         raise DataError(
             f"{root}: {_list(misnamed)} is not a class of taxonomy {taxonomy.name!r}; classes are "
-            f"named by code or name, such as {_examples(taxonomy)} (others: train with --taxonomy)"
+            f"named by code or name, such as {_examples(taxonomy)} (of others, "
+            "sorter train --taxonomy FILE makes a model)"
         )
     return samples
 

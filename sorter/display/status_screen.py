@@ -137,7 +137,7 @@ def _facts(seen: Summary) -> list[tuple[str, str]]:
         facts.append(("waiting", counted(live.get("pending", 0), "picture")))
     ended = f"started {counted(seen.starts, 'time')}, {seen.unclean} of them ended uncleanly"
     facts.append(("journal", f"{counted(seen.items, 'item')}, {ended}"))
-    return [*facts, ("this site", seen.audit.words)] if seen.audit.judged else facts
+    return [*facts, ("this site", seen.audit.told())] if seen.audit.judged else facts
 
 
 def _pace(seen: Summary) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from sorter.doctor.finding import MODEL, Finding, fail, ok, warn
 from sorter.errors import SorterError
 from sorter.station.reload import self_test
+from sorter.text import counted
 from sorter.vision.bundle import default_bundle, open_bundle
 from sorter.vision.model import open_model
 
@@ -36,7 +37,8 @@ def check_model(path: Path | None) -> Finding:
         )
     taxonomy = bundle.taxonomy
     says = (
-        f"{folder}: {len(taxonomy.categories)} kinds, {len(taxonomy.bins)} bins, "
+        f"{folder}: {counted(len(taxonomy.categories), 'kind')}, "
+        f"{counted(len(taxonomy.bins), 'bin')}, "
         f"{', '.join(times)}, {bundle.digest[:12]}"
     )
     if "int8" not in bundle.precisions:

@@ -54,7 +54,7 @@ def check_unit(
         state, restarts = state_of(name)
         if state != "active":
             return fail("unit", f"{name} is {state}", f"journalctl -u {name} -e")
-        states.append(f"{name} active, restarted {restarts} times")
+        states.append(f"{name} active, restarts: {restarts}")
     return ok("unit", "; ".join(states))
 
 

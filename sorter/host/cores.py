@@ -1,7 +1,6 @@
 """How many cores this process may really use: affinity and the cgroup's quota, not the machine's.
 
-Reads `/proc` and `/sys` and nothing else; openvino and Python both ignore the quota. Also owns how
-many of them numpy's products take.
+Reads `/proc` and `/sys` and nothing else; openvino and Python both ignore the quota.
 """
 
 from __future__ import annotations
@@ -11,20 +10,19 @@ import os
 from pathlib import Path
 
 
+def calm_blas() -> None:
+    """Let numpy's matrix products use one core; to be called before numpy is loaded.
+
+    Ours are tall and thin: OpenBLAS's other threads spin for longer than the product takes.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def usable_cores(*, proc: Path = Path("/proc"), sys_fs: Path = Path("/sys/fs/cgroup")) -> int:
     """Cores to plan for, at least 1: the smaller of the affinity mask and the CPU quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quota = cpu_quota(proc=proc, sys_fs=sys_fs)
     return max(1, min(cores or 1, math.ceil(quota) if quota is not None else cores or 1))
-
-
-def one_thread_for_products() -> None:
-    """Let numpy's products take one thread. Before numpy is imported, or it is too late.
-
-    Those of a teaching are small, and OpenBLAS's threads wait for each other by spinning: on a box
-    that has other work they take five times as long as one. A caller's own setting stays.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def cpu_quota(*, proc: Path = Path("/proc"), sys_fs: Path = Path("/sys/fs/cgroup")) -> float | None:

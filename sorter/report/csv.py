@@ -9,8 +9,8 @@ import csv
 import os
 from pathlib import Path
 
-from sorter.domain import Decision, Outcome, Status, Taxonomy
-from sorter.report.resumable import Rows, RowWriter, open_rows
+from sorter.domain import Decision, Outcome, Reason, Status, Taxonomy
+from sorter.report.resumable import NO_SUCH_BEGINNING, Rows, RowWriter, open_rows
 from sorter.text import cell, csv_row, named, uncell
 
 COLUMNS = (
@@ -40,7 +40,7 @@ _OLDER = ",".join(COLUMNS[:-1]) + "\n"
 def open_csv(path: Path, *, resume: bool = False, excel: bool = False) -> RowWriter:
     """A CSV report to write `to_line`s into; `excel` begins it with the BOM. As `open_rows`."""
     header = BOM + _HEADER if excel else _HEADER
-    rows = Rows(header, read_row, older=(_OLDER,), renew=_renewed)
+    rows = Rows(header, read_row, _read_last, older=(_OLDER,), renew=_renewed, why_not=_why_not)
     return open_rows(path, rows, option="--csv", resume=resume)
 
 
@@ -75,6 +75,44 @@ def read_row(line: str) -> tuple[str, bool] | None:
     if len(cells) not in (len(COLUMNS), len(COLUMNS) - 1) or cells[1] not in list(Status):
         return None
     return uncell(cells[0]), cells[1] != Status.ERROR.value
+
+
+def _read_last(line: str) -> tuple[str, bool] | None:
+    """As `read_row`, of a line without its end: None where some of the row may be missing.
+
+    A reason may be missing as a whole: such a row is kept, and its picture tried again.
+    """
+    row = read_row(line)
+    if row is None:
+        return None
+    cells = next(csv.reader([line]), [])
+    if len(cells) != len(COLUMNS) or cells[-1] not in list(Reason):
+        return None
+    path, finished = row
+    return path, finished and (cells[1] == Status.SORTED or cells[-1] != "")
+
+
+def _why_not(first: bytes) -> str:
+    """Why a file that begins with `first` is no report of ours, as far as that shows."""
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "it is UTF-16; save it as CSV in UTF-8"
+    text = first.decode("utf-8", "replace").removeprefix(BOM).rstrip("\r\n")
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if text.replace(mark, ",").startswith(",".join(COLUMNS[:4])) and mark in text:
+            return f"its columns are parted by {name}, not by commas"
+    try:
+        cells = next(csv.reader([text]), [])
+    except csv.Error:
+        return NO_SUCH_BEGINNING
+    if len(set(cells) & set(COLUMNS)) < len(COLUMNS) / 2:
+        return NO_SUCH_BEGINNING
+    more = [cell(c) for c in cells if c not in COLUMNS]
+    less = [c for c in COLUMNS if c not in cells]
+    if more:
+        return f"it has columns of another: {', '.join(more)}"
+    if less:
+        return f"it lacks columns: {', '.join(less)}"
+    return "its columns are quoted, or in another order"
 
 
 def _renewed(line: str) -> str:

@@ -14,7 +14,7 @@ from sorter.text import named
 
 def open_jsonl(path: Path, *, resume: bool = False) -> RowWriter:
     """A report to write `to_line`s into. Raises as `open_rows`."""
-    rows = Rows("", read_row, torn='{"path": "')
+    rows = Rows("", read_row, read_row, torn='{"path": "')
     return open_rows(path, rows, option="--jsonl", resume=resume)
 
 

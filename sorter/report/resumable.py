@@ -22,26 +22,35 @@ from typing import Any, BinaryIO, Protocol
 
 from sorter.errors import FolderError, UsageError
 from sorter.files import STDOUT, make_durable, part_name, place_for
-from sorter.text import escape
+from sorter.text import counted, escape
 
 ReadRow = Callable[[str], tuple[str, bool] | None]
 """A line → (path, whether it is finished), or None for a line that is not a whole row."""
+
+NO_SUCH_BEGINNING = "it does not begin like one"
+
+
+def _no_such_beginning(_: bytes) -> str:
+    return NO_SUCH_BEGINNING
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """What a kind of report looks like.
 
-    `header` is its first line, "" without one; `read` takes a row; `torn` is what a row begins
-    with, so that a first one that a kill cut short is known. `older` are headers of earlier
-    versions, whose rows `renew` brings up to date.
+    `header` is its first line, "" without one; `read` takes a row, and `read_last` one without its
+    line end, which a kill may have cut short; `torn` is what a row begins with, so that a first
+    one that was cut short is known. `older` are headers of earlier versions, whose rows `renew`
+    brings up to date. `why_not` says of a foreign file's first line what is wrong with it.
     """
 
     header: str
     read: ReadRow
+    read_last: ReadRow
     torn: str = ""
     older: tuple[str, ...] = ()
     renew: Callable[[str], str] = str
+    why_not: Callable[[bytes], str] = _no_such_beginning
 
     def is_header(self, line: str) -> bool:
         """Whether `line` is the first of such a report, however its end is spelled."""
@@ -152,7 +161,7 @@ class RowFile:
             with contextlib.suppress(OSError):
                 self._file.truncate(self._end)
             raise FolderError(
-                f"{self._now}: {error.strerror or error} after {self.rows} rows; "
+                f"{self._now}: {error.strerror or error} after {counted(self.rows, 'row')}; "
                 "make room and go on with --resume"
             ) from error
         self._end += len(data)
@@ -230,7 +239,7 @@ class RowFile:
             return
         for place, file in files.items():
             if file is None and place.stat().st_size:
-                raise self._foreign(place, "it does not begin like one")
+                raise self._foreign(place, NO_SUCH_BEGINNING)
         self._resuming = bool(files)
         if self._part in files:
             self._absorb()
@@ -252,7 +261,7 @@ class RowFile:
             text = "\0"
         if first and not self._kind.is_first(text):
             if place == self.path:
-                raise self._foreign(place, "it does not begin like one")
+                raise self._foreign(place, self._kind.why_not(first))
             return None
         _lock(file, self.path)
         return file if first else None
@@ -284,7 +293,8 @@ class RowFile:
             row = None
             with contextlib.suppress(UnicodeDecodeError):
                 text = raw.decode("utf-8")
-                row = self._kind.read(text) if raw.endswith(b"\n") else None
+                read = self._kind.read if raw.endswith(b"\n") else self._kind.read_last
+                row = read(text)
                 if row is not None:
                     self._index[hash(row[0])] = offset << 5 | which << 1 | row[1]
                 elif not text.strip() or self._kind.is_header(text):
@@ -297,7 +307,9 @@ class RowFile:
     def _line(self, entry: int) -> str:
         file = self._earlier[entry >> 1 & 15]
         file.seek(entry >> 5)
-        return self._kind.renew(file.readline().decode("utf-8"))
+        line = file.readline().decode("utf-8")
+        # An editor may have taken the last one's end away.
+        return self._kind.renew(line if line.endswith("\n") else line + "\n")
 
     def _close_earlier(self) -> None:
         for file in self._earlier:

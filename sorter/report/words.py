@@ -11,7 +11,7 @@ _WORDS = {
         "mistakes": "Mistakes",
         "pictures": "{:,} pictures",
         "one picture": "1 picture",
-        "shown": "{} of {} pictures",
+        "shown": "{} of {} shown",
         "left out": "{:,} of {:,} are shown; the reports list them all.",
         "sections": "Sections",
         "filter": "Filter",

@@ -65,7 +65,7 @@ class _Choice:
 class Page:
     """One sitting: the queue, what the model would say, and the names of the classes.
 
-    Safe to use from several threads; answers are taken one after the other.
+    Safe to use from several threads; answers are taken one after the other. `said` are its words.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Page:
         teach: Callable[[], str] | None = None,
     ) -> None:
         self._queue, self._taxonomy, self._suggest = queue, taxonomy, suggest
-        self._lang = lang
+        self._lang, self.said = lang, words.of(lang)
         self._lock = Lock()
         self._choice = _Choice("", ())
         self._items = {item.code: item for item in (*NONE, *taxonomy.categories)}
@@ -86,7 +86,7 @@ class Page:
         self._taught = ""
         folder = resources.files("sorter.review") / "assets"
         self._files = {n: (folder / (n or "index.html")).read_bytes() for n in ASSETS}
-        self._files[""] = _worded(self._files[""].decode(), words.of(lang)).encode()
+        self._files[""] = _worded(self._files[""].decode(), self.said).encode()
 
     def asset(self, name: str) -> tuple[bytes, str] | None:
         """A file of the page and its type; None for any other name."""
@@ -180,7 +180,7 @@ class Page:
             # Whoever saw the station's answer, in the name too, would judge that.
             return {
                 "id": shown.seen.sha256,
-                "name": words.of(self._lang)["audited"],
+                "name": self.said["audited"],
                 "station": None,
                 "choices": [],
                 "alike": [],

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sorter.domain import Category
-from sorter.errors import FolderError, ImageError
+from sorter.errors import ImageError
 from sorter.review.log import Labelling, ReviewLog
 from sorter.review.looks import Looks
 from sorter.review.shelf import Shelf
-from sorter.review.words import RefusedError
+from sorter.review.words import PlaceError, RefusedError
 from sorter.station.sinks.unsure import UnsureName
 from sorter.text import escape
 from sorter.vision import images
@@ -181,7 +181,7 @@ class Queue:
 
     def _look(self) -> None:
         if not self._folder.is_dir():
-            raise FolderError(f"{self._folder}: no such folder of pictures")
+            raise PlaceError("no folder", folder=str(self._folder))
         found = [p for p in images.find([self._folder]) if self._is_new(p)]
         self._waiting.extend(sorted(found, key=_urgency))
         if self._looks is not None:

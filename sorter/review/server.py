@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._send(HTTPStatus.OK, picture, "image/jpeg")
         else:
-            self._refuse(HTTPStatus.NOT_FOUND, "no such page")
+            self._refuse(HTTPStatus.NOT_FOUND, page.said["no page"])
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         token, slash, rest = self.path.removeprefix("/").partition("/")
         known = hmac.compare_digest(token.encode(), self.server.token.encode())
         if not known or not slash:
-            self._refuse(HTTPStatus.FORBIDDEN, "open the whole address that sorter review printed")
+            self._refuse(HTTPStatus.FORBIDDEN, self.server.page.said["address"])
             return None
         origin = self.headers.get("Origin")
         if origin is not None and origin != f"http://{hosts[0]}":

@@ -18,6 +18,7 @@ from sorter.dataset import layout
 from sorter.domain import Category, Taxonomy
 from sorter.errors import FolderError, ImageError
 from sorter.files import write_whole
+from sorter.review.words import PlaceError
 from sorter.vision import images
 
 NAME_LENGTH = 80
@@ -106,7 +107,7 @@ class Shelf:
                 return target
         except ImageError as error:
             raise FolderError(f"{target}: is there already and cannot be read: {error}") from error
-        raise FolderError(f"{target}: is there already, with another content; move it away")
+        raise PlaceError("taken", file=str(target))
 
     def _have(self, taxonomy: Taxonomy) -> list[layout.Sample]:
         if next(images.find([self.root]), None) is None:

@@ -23,9 +23,9 @@ from sorter.teach.tail import Added, Seen
 
 Doubles = NDArray[np.float64]
 
-FREEDOM = 100.0
+FREEDOM = 40.0
 """The prior's variance of a score at a taught picture, in squared nats."""
-NEW_FREEDOM = 4.0
+NEW_FREEDOM = 10.0
 """How much more of it a new class has, of which nothing is known before."""
 UNKNOWN_FREEDOM = 30.0
 """The same of the unknown score."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sorter.domain import Category, Decision, Policy, Prediction, Status, Taxonomy
 from sorter.errors import TeachError
+from sorter.teach import words
 from sorter.teach.learn import (
     Task,
     added,
@@ -72,7 +73,7 @@ class Contradiction:
     """A taught picture that the others contradict: what they say it is, and how sure they are."""
 
     lesson: Lesson
-    says: str
+    says: Category
     share: float
 
 
@@ -83,7 +84,7 @@ class Advice:
     category: Category
     pictures: int
     right: int
-    taken_for: str
+    taken_for: Category | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,14 +185,18 @@ def teach(base: Bundle, lessons: Lessons) -> Teaching:
     )
 
 
-def refuse_forgetting(teaching: Teaching) -> None:
-    """Raise TeachError where the old knowledge falls too far."""
+def refuse_forgetting(teaching: Teaching, *, lang: str = "en") -> None:
+    """Raise TeachError, said in `lang`, where the old knowledge falls too far."""
     before, after = teaching.old_before, teaching.old_after
     if _falls(before, after, FALL_LABEL) or _falls_bin(before, after):
         raise TeachError(
-            f"not taught: of {before.pictures} old photographs {after.label} instead of "
-            f"{before.label} would keep their label, {after.bin} instead of {before.bin} their "
-            "bin; look through the pictures listed as contradicted, or teach fewer of one kind"
+            words.of(lang)["refused"].format(
+                count=before.pictures,
+                label=after.label,
+                label_was=before.label,
+                bin=after.bin,
+                bin_was=before.bin,
+            )
         )
 
 
@@ -421,11 +426,12 @@ def _sorted_among(decisions: Sequence[Decision], which: NDArray[np.bool_]) -> in
 
 
 def _falls(before: Figures, after: Figures, most: float) -> bool:
-    return before.label - after.label > most * before.pictures
+    """True where more are lost than `most` of all; one of a small reference says nothing."""
+    return before.label - after.label > max(1.0, most * before.pictures)
 
 
 def _falls_bin(before: Figures, after: Figures) -> bool:
-    return before.bin - after.bin > FALL_BIN * before.pictures
+    return before.bin - after.bin > max(1.0, FALL_BIN * before.pictures)
 
 
 def _doubts(
@@ -442,7 +448,7 @@ def _doubts(
         best = max(range(len(scores)), key=scores.__getitem__)
         others = truth >= 0 and best != truth and count[truth] > 2
         if others and scores[best] > SURE and scores[truth] < 1.0 - SURE:
-            doubts.append(Contradiction(lesson, taxonomy.categories[best].name, scores[best]))
+            doubts.append(Contradiction(lesson, taxonomy.categories[best], scores[best]))
     return tuple(sorted(doubts, key=lambda d: -d.share))
 
 
@@ -457,11 +463,11 @@ def _advice(
     advice = []
     for truth, mine in taken.items():
         category = taxonomy.categories[truth]
-        wrong = Counter(d.label.name for d in mine if d.label.code != category.code)
+        wrong = Counter(d.label for d in mine if d.label.code != category.code)
         right = len(mine) - wrong.total()
         if wrong or len(mine) < FEW:
-            name = wrong.most_common(1)[0][0] if wrong else ""
-            advice.append(Advice(category, len(mine), right, name))
+            other = wrong.most_common(1)[0][0] if wrong else None
+            advice.append(Advice(category, len(mine), right, other))
     return tuple(sorted(advice, key=lambda a: (a.right / a.pictures, a.pictures)))[:3]
 
 

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 _WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "taught": "taught: {count} pictures",
+        "one taught": "taught: {count} picture",
         "copies": "{count} copies dropped",
+        "one copies": "{count} copy dropped",
         "changed": "{count} answered anew",
         "forgotten": "{count} forgotten",
         "one thing": "this site: cannot be judged by pictures of one thing; teach a few more",
         "site": "this site: {change}, each of {count} judged by the others",
         "none": "of no class: {was} → {now} of {count} sorted, judged likewise",
-        "old": "old knowledge: {change}, of {count:,} photographs; {changed} labels changed",
+        "old": "old knowledge: {change}, of {count:,} photographs; labels changed: {changed}",
         "old keys": "old knowledge: {changed} of {count:,} labels changed; this model carries no "
         "reference, so that the keys of its memory stood in for photographs",
         "held back": "held back: {step:.0%} of what was learnt is used, for old labels to stay",
@@ -25,6 +27,9 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "mislabelled or blurred?",
         "advice": "would help most: {name} ({right} of {count} right)",
         "advice taken": "would help most: {name} ({right} of {count} right, taken for {other})",
+        "refused": "not taught: of {count} old photographs {label} instead of {label_was} would "
+        "keep their label, {bin} instead of {bin_was} their bin; look through the pictures listed "
+        "as contradicted, or teach fewer of one kind",
         "label": "label {was:.1%} → {now:.1%}",
         "bin": "bin {was:.1%} → {now:.1%}",
         "sorted": "sorted {was:.1%} → {now:.1%}",
@@ -34,7 +39,9 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "zh": {
         "taught": "已学习 {count} 张图片",
+        "one taught": "已学习 {count} 张图片",
         "copies": "去掉重复 {count} 张",
+        "one copies": "去掉重复 {count} 张",
         "changed": "更改回答 {count} 张",
         "forgotten": "遗忘 {count} 张",
         "one thing": "本站点：只有一种物品的图片，无法评估；请再教几种",
@@ -52,6 +59,8 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "是标错了还是模糊？",
         "advice": "最值得补充：{name}（{count} 张中对 {right} 张）",
         "advice taken": "最值得补充：{name}（{count} 张中对 {right} 张，被当作{other}）",
+        "refused": "未学习：{count} 张原有照片中，保持类别的将由 {label_was} 张变为 {label} 张，"
+        "保持垃圾桶的由 {bin_was} 张变为 {bin} 张；请检查有矛盾的图片，或减少同类图片",
         "label": "类别 {was:.1%} → {now:.1%}",
         "bin": "垃圾桶 {was:.1%} → {now:.1%}",
         "sorted": "已分类 {was:.1%} → {now:.1%}",

@@ -97,11 +97,11 @@ def open_bundle(path: Path) -> Bundle:
     )
 
 
-def refuse_foreign(folder: Path) -> None:
+def refuse_foreign(folder: Path, *, option: str = "--out") -> None:
     """Raise FolderError where `folder` is anything but a bundle: it would be replaced whole."""
     there = os.path.exists(folder)  # noqa: PTH110 - Path.exists raises for a name too long
     if not folder.absolute().name or (there and not folder.is_dir()):
-        raise FolderError(f"{folder}: cannot hold a bundle; name another folder with --out")
+        raise FolderError(f"{folder}: cannot hold a bundle; name another folder with {option}")
     if (
         there
         and any(folder.iterdir())
@@ -109,7 +109,7 @@ def refuse_foreign(folder: Path) -> None:
     ):
         raise FolderError(
             f"{folder}: holds something else than a bundle, which would be lost; "
-            "name another folder with --out"
+            f"name another folder with {option}"
         )
 
 

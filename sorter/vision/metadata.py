@@ -28,6 +28,7 @@ MAX_XML_BYTES = 64 * 1024 * 1024
 MAX_BIN_BYTES = 2 * 1024**3
 MAX_SIZE_PX = 4096
 MAX_BATCH = 256
+MAX_TEMPERATURE = 1e6
 
 FOREIGN_OPS = frozenset({"Assign", "If", "Loop", "ReadValue", "TensorIterator"})
 """Operations that no classifier needs: they may never end, or answer by what came before."""
@@ -125,7 +126,7 @@ def read_description(xml: Path) -> Description:
             info.get("empty_threshold", "1.0"), "empty_threshold", xml, upper=1.0
         ),
     )
-    temperature = _number(info.get("temperature", "1.0"), "temperature", xml, upper=1e6)
+    temperature = _number(info.get("temperature", "1.0"), "temperature", xml, upper=MAX_TEMPERATURE)
     if temperature == 0.0:
         raise _refused(xml, "temperature is 0")
     return Description(

@@ -151,6 +151,8 @@ ROWS: list[tuple[str, int, str, str]] = [
     (f"{DATA} --extra {{empty}}", 5, "{empty}", "expected"),
     (f"{DATA} --groups-out {{inside}}", 5, "{inside}", "--groups-out"),
     (f"{DATA} --groups-out {{empty}}", 5, "{empty}", "--groups-out"),
+    (f"{DATA} --groups-out {{pics}}/0.png", 2, "{pics}/0.png", "name another"),
+    (f"{DATA} --groups-out - --json", 2, "--groups-out -", "name a file"),
     *[
         (f"{DATA} --predictions {{{what}}}", 5, f"{{{what}}}", "oof.npz")
         for what in ("none", "empty", "file", "array", "arrays", "number", "cut")

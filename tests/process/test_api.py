@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -113,3 +113,5 @@ def test_one_picture_needs_no_list(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="int is neither"):
         nothing: list[Any] = [7]
         list(sorter.classify(nothing, model=model))
+    with pytest.raises(TypeError, match=r"Image is neither .* numpy\.asarray"):
+        sorter.classify(cast(Any, Image.new("L", (8, 8))), model=model)

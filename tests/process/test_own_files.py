@@ -8,6 +8,7 @@ that a new one is tried from the day it is there.
 
 from __future__ import annotations
 
+import csv
 import inspect
 import os
 import shutil
@@ -162,6 +163,7 @@ def test_no_option_replaces_what_is_not_ours(
         "classify {pictures} --model {bundle} --jsonl -",
         "classify {pictures} --model {bundle} --html -",
         "data check {data} --no-keypoints --groups-out -",
+        "journal export --journal {journal} --csv -",
     ],
 )
 def test_a_dash_writes_no_file(words: str, places: dict[str, Path], tmp_path: Path) -> None:
@@ -175,7 +177,10 @@ def test_a_dash_writes_no_file(words: str, places: dict[str, Path], tmp_path: Pa
         check=False,
     )
     assert list(tmp_path.iterdir()) == [], done.stderr
-    assert done.stdout.splitlines()[0], done.stderr
+    rows = done.stdout.splitlines()
+    assert rows, done.stderr
+    if "--csv" in words or "--groups-out" in words:  # nothing else stands between the rows
+        assert {len(cells) for cells in csv.reader(rows)} == {len(rows[0].split(","))}
 
 
 def test_train_runs_no_file_of_the_folder_it_stands_in(

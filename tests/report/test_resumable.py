@@ -113,6 +113,54 @@ def test_a_foreign_file_stays(
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        (",".join((*csv.COLUMNS, "mine")), "columns of another: mine"),
+        (",".join(csv.COLUMNS[:-2]), "lacks columns: error, reason"),
+        (";".join(csv.COLUMNS), "parted by semicolons"),
+        ("\t".join(csv.COLUMNS), "parted by tabs"),
+        (",".join(f'"{name}"' for name in csv.COLUMNS), "quoted"),
+        (",".join(reversed(csv.COLUMNS)), "another order"),
+        ("name,age", "does not begin like one"),
+        ("x" * 200_000, "does not begin like one"),
+    ],
+)
+def test_why_a_table_is_not_gone_on_with_is_said(tmp_path: Path, first: str, why: str) -> None:
+    file = tmp_path / "out.csv"
+    file.write_text(first + "\n")
+    with pytest.raises(UsageError, match=why):
+        csv.open_csv(file, resume=True)
+    file.write_text(first + "\n", encoding="utf-16")
+    with pytest.raises(UsageError, match="UTF-16"):
+        csv.open_csv(file, resume=True)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_last_row_whose_line_end_an_editor_took_away_stays(tmp_path: Path, kind: int) -> None:
+    file = tmp_path / "out"
+    _write(file, kind, ["a", "b"])
+    whole = file.read_text()
+    for length in range(len(whole) - 1, len(whole) - 30, -1):
+        file.write_text(whole[:length])
+        _write(file, kind, [], resume=True)
+        assert _paths(file, kind) == (["a", "b"] if length == len(whole) - 1 else ["a"]), length
+    file.write_text(whole[:-1])
+    assert _write(file, kind, ["b"], resume=True)[0] is not None, "it is finished"
+    assert file.read_text() == whole
+
+
+def test_an_unsure_row_that_may_lack_its_reason_is_kept_and_tried_again(tmp_path: Path) -> None:
+    file = tmp_path / "out.csv"
+    row = _row(0, "a", status="unsure").rstrip("\n")
+    for reason, finished in (("", False), ("risk", True)):
+        file.write_text(",".join(csv.COLUMNS) + f"\n{row}{reason}")
+        assert (_write(file, 0, ["a"], resume=True)[0] is not None) is finished
+        file.write_text(",".join(csv.COLUMNS) + f"\n{row}{reason}")
+        _write(file, 0, [], resume=True)
+        assert _paths(file, 0) == ["a"]
+
+
 @pytest.mark.parametrize("kind", [0, 1])
 def test_a_line_that_is_no_row_is_not_lost_by_going_on(tmp_path: Path, kind: int) -> None:
     file = tmp_path / "out"

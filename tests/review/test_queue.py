@@ -207,6 +207,19 @@ def test_what_cannot_be_is_said_in_one_line(
 
 
 @pytest.mark.process
+def test_a_folder_that_cannot_be_taught_into_is_refused_before_anything_is_labelled(
+    tmp_path: Path,
+) -> None:
+    ring, new = make_ring(tmp_path / "ring", 1), tmp_path / "new"
+    new.mkdir()
+    (new / "notes.txt").write_text("mine")
+    into = tmp_path / "data"
+    result = run(str(ring), "--into", str(into), "--teach", str(new), "--no-open")
+    assert result.returncode == 5 and "with --teach" in result.stderr, result.stderr
+    assert not into.exists()
+
+
+@pytest.mark.process
 def test_one_data_folder_takes_one_sitting_and_a_taken_port_is_said(tmp_path: Path) -> None:
     ring, into = make_ring(tmp_path / "ring", 1), tmp_path / "data"
     with sitting(ring, into) as it:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from sorter.errors import FolderError
-from sorter.review.words import RefusedError, of, told
+from sorter.files import write_whole
+from sorter.review.words import PlaceError, RefusedError, of, told
 
 ASSETS = Path(__file__).parents[2] / "sorter/review/assets"
 
@@ -22,9 +25,27 @@ def test_both_languages_say_the_same_and_all_that_the_page_asks_for() -> None:
     assert asked and asked <= set(english)
 
 
+def test_no_chinese_word_is_english() -> None:
+    chinese = of("zh")
+    for key in [key for key in chinese if key != "lang"]:
+        said = re.sub(r"\{\w+\}|sorter review|Ctrl-C", "", chinese[key])
+        assert not re.search("[A-Za-z]{2,}", said), key
+
+
 def test_a_refusal_is_told_in_the_reader_s_language() -> None:
     refused = RefusedError("changed", file="a.jpg")
     assert str(refused) == told(refused, "en")
     assert told(refused, "zh") == "a.jpg 之后被修改或移动；请手动撤销"
     assert told(FolderError("/x: no space"), "en") == "/x: no space"
     assert told(FolderError("/x: no space"), "zh") == "无法完成：/x: no space"
+    gone = PlaceError("no folder", folder="/ring")
+    assert isinstance(gone, FolderError) and gone.exit_code == 5
+    assert told(gone, "zh") == "没有图片文件夹 /ring"
+
+
+def test_what_a_disk_answers_is_told_in_the_reader_s_language(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FolderError) as refused:
+        write_whole(tmp_path / "file" / "a.jpg", b"picture")
+    assert told(refused.value, "en") == str(refused.value)
+    assert told(refused.value, "zh") == f"无法写入 {tmp_path}/file/a.jpg：不是文件夹"

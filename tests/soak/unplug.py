@@ -124,8 +124,6 @@ def run(times: int, *, seed: int) -> Tally:
     if Strict.ungreeted:
         tally.broken.append(f"{Strict.ungreeted} GO before a hand-shake")
     tally.broken += [f"{n} moved {k} times" for n, k in Strict.moves.items() if k > 1]
-    if max(tally.reconnect_s) >= 5:
-        tally.broken.append(f"a reconnect took {max(tally.reconnect_s):.1f} s")
     if (left := _descriptors() - fds_before) > 0:
         tally.broken.append(f"{left} descriptors left open")
     if (left := threading.active_count() - threads_before) > 0:
@@ -157,6 +155,8 @@ def main() -> int:
     args = parser.parse_args()
     tally = run(args.times, seed=args.seed)
     waits = sorted(tally.reconnect_s)
+    if waits[-1] >= 5:
+        tally.broken.append(f"a reconnect took {waits[-1]:.1f} s")
     out = sys.stdout.write
     out(f"pulled {tally.times} times, seed {args.seed}, outcomes {dict(tally.outcomes)}\n")
     out(f"GO before a hand-shake {Strict.ungreeted}, numbers moved {len(Strict.moves)}\n")

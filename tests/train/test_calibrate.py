@@ -11,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from sorter.errors import ModelError  # noqa: E402
 from sorter.taxonomy import read_taxonomy  # noqa: E402
 from sorter.vision.evaluate import auroc, calibration_error  # noqa: E402
 from tests.support.train_pictures import write_taxonomy  # noqa: E402
@@ -43,6 +44,14 @@ def test_temperature_undoes_overconfidence() -> None:
     assert temperature == pytest.approx(3.0, rel=0.1)
     assert calibration_error(softmax(scores / temperature), labels) < 0.02
     assert calibration_error(softmax(scores), labels) > 0.08
+
+
+@pytest.mark.parametrize("heat", [1e12, float("nan")])
+def test_scores_of_a_training_that_diverged_are_refused(tmp_path: Path, heat: float) -> None:
+    taxonomy = read_taxonomy(write_taxonomy(tmp_path))
+    scores, labels = made_up(50, heat)
+    with pytest.raises(ModelError, match=r"the training diverged: .* lower --lr"):
+        calibrate(scores, labels, taxonomy, make_config({}))
 
 
 def test_each_picture_has_the_temperature_of_its_kind(tmp_path: Path) -> None:

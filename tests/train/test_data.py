@@ -56,7 +56,7 @@ def test_classes_without_a_picture_and_pictures_of_two_classes_are_named(tmp_pat
     said: list[str] = []
     gather(Sources(data), taxonomy, say=said.append)
     text = "\n".join(said)
-    assert "no picture of 1 classes, which cannot be learnt: t (Stripe)" in text
+    assert "no picture of 1 class, which cannot be learnt: t (Stripe)" in text
     assert "1 picture is in two classes" in text
     assert "Disc/00.png and" in text and "Square/twice.png" in text
 
@@ -188,7 +188,7 @@ def test_features_go_by_content_and_weights(tmp_path: Path) -> None:
     assert said == "" and torch.equal(first, again)
     draw("Disc", 77).save(data / "train" / "Disc" / "00.png")
     edited, said = compute()
-    assert "1 pictures to compute, 5 kept" in said
+    assert "1 picture to compute, 5 kept" in said
     assert not torch.equal(first[0], edited[0]) and torch.equal(first[1:], edited[1:])
     with torch.no_grad():
         network.state_dict()["backbone.0.0.weight"].mul_(1.5)

@@ -19,7 +19,7 @@ from tests.support.train_pictures import write_folder, write_taxonomy, write_unk
 from train import checkpoint  # noqa: E402
 from train.config import Config, make_config  # noqa: E402
 from train.data.corpus import Corpus, Pixels, Sources, gather  # noqa: E402
-from train.fit.loop import Job, fit  # noqa: E402
+from train.fit.loop import Job, fit, refuse_no_numbers  # noqa: E402
 from train.interrupt import Interrupt  # noqa: E402
 from train.machine import Machine, open_machine  # noqa: E402
 from train.networks import build  # noqa: E402
@@ -127,6 +127,16 @@ def test_a_training_that_diverges_stops_and_keeps_what_was_saved(
         train(corpus, tmp_path, tmp_path, stop=Interrupt(), resume=True, **far)
     assert (tmp_path / "last.pt").read_bytes() == before
     assert not (tmp_path / "best.pt").exists()
+
+
+def test_weights_that_became_no_numbers_after_the_epochs_are_refused() -> None:
+    network = build("cnn", 4, size_px=32)
+    config = make_config({"lr": 7.0})
+    refuse_no_numbers(0.0, network.state_dict(), config, where="after the last epoch")
+    with torch.no_grad():
+        network.head.bias[1] = torch.inf
+    with pytest.raises(ModelError, match=r"a weight is not a number after .* \(it is 7\)"):
+        refuse_no_numbers(0.0, network.state_dict(), config, where="after the last epoch")
 
 
 def test_a_disk_that_refuses_leaves_the_previous_checkpoint(tmp_path: Path) -> None:

@@ -301,7 +301,8 @@ def _warn(examples: Sequence[Example], taxonomy: Taxonomy, *, say: Callable[[str
     lacking = [c for n, c in enumerate(taxonomy.categories) if n not in have]
     if lacking:
         names = ", ".join(f"{category.code} ({category.name})" for category in lacking)
-        say(f"warning: no picture of {len(lacking)} classes, which cannot be learnt: {names}")
+        classes = counted(len(lacking), "class")
+        say(f"warning: no picture of {classes}, which cannot be learnt: {names}")
     by_content: dict[str, list[Example]] = {}
     for e in examples:
         by_content.setdefault(e.digest, []).append(e)

@@ -16,6 +16,7 @@ from pathlib import Path
 from sorter.dataset.duplicates import find_links, groups_of, has_keypoints
 from sorter.errors import FolderError
 from sorter.files import write_whole
+from sorter.text import counted
 from train.config import Config
 from train.data.corpus import TRAINED_ON, UNKNOWN, Corpus, Example
 from train.progress import Steps
@@ -38,9 +39,10 @@ def know_siblings(
         corpus = _grouped(corpus, keypoints=keypoints, cache=cache, steps=steps)
         if config.folds:
             rows = corpus.rows("train", "val")
-            photographs = len({corpus.examples[i].group for i in rows})
+            photographs = counted(len({corpus.examples[i].group for i in rows}), "photograph")
+            pictures = counted(len(rows), "picture")
             how = "keypoints" if has_keypoints() else "looks alone: OpenCV is not installed"
-            say(f"no --groups: found {photographs} photographs in {len(rows)} pictures by {how}")
+            say(f"no --groups: found {photographs} in {pictures} by {how}")
     corpus = _with_copies(corpus)
     trained = {corpus.examples[i].group for i in corpus.rows(*TRAINED_ON)}
     for role, name in (("val", "validation"), ("test", "test")):

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sorter.text import counted
+
 
 def main(
     folder: Annotated[Path, typer.Argument(help="Where to write <code>/NNN.jpg.")],
@@ -35,7 +37,7 @@ def main(
         count += write_empty(empty, count=per_class, seed=seed)
     if taxonomy is not None:
         write_taxonomy(taxonomy, codes)
-    typer.echo(f"{count} pictures", err=True)
+    typer.echo(counted(count, "picture"), err=True)
 
 
 if __name__ == "__main__":

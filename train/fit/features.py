@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from sorter.errors import FolderError
 from sorter.files import whole_file
+from sorter.text import counted
 from sorter.vision import engine
 from train.data.corpus import Corpus, Pixels
 from train.machine import Machine
@@ -48,7 +49,8 @@ def read_features(
     digests = [corpus.examples[r].digest for r in rows]
     missing = np.array([r for r, d in zip(rows, digests, strict=True) if d not in stored], np.int64)
     if len(missing):
-        say(f"features: {len(missing)} pictures to compute, {len(rows) - len(missing)} kept")
+        pictures = counted(len(missing), "picture")
+        say(f"features: {pictures} to compute, {len(rows) - len(missing)} kept")
         values = _compute(network, pixels, missing, machine, Steps(say, "features", "pictures"))
         stored |= {corpus.examples[r].digest: v for r, v in zip(missing, values, strict=True)}
         if machine.rank == 0:

@@ -166,9 +166,13 @@ def fit(
 
     loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=machine.device)
 
+    def refuse_divergence(loss: float, weights: Weights | None = None) -> None:
+        where = f"at epoch {state.epoch + 1}, step {state.step}"
+        refuse_no_numbers(loss, weights or {}, config, where=where)
+
     def save() -> None:
         state.loss_sum = float(loss_sum)
-        _refuse_divergence(state.loss_sum, state, config)
+        refuse_divergence(state.loss_sum)
         if machine.rank == 0:
             state.save(last, config)
 
@@ -193,7 +197,7 @@ def fit(
             if state.average is not None:
                 state.average(min(config.ema, (1 + at) / (10 + at)))
             if loss_sum.is_cpu:  # elsewhere to look is to wait for the device
-                _refuse_divergence(float(loss_sum), state, config)
+                refuse_divergence(float(loss_sum))
             state.step += 1
             ticker.show(state.step * config.batch, per_epoch * config.batch, note=loss_so_far)
             if machine.agree(stop.wanted):
@@ -204,7 +208,7 @@ def fit(
         mean = float(loss_sum) / per_epoch  # waits for the device: what follows is timed
         state.seconds += time.perf_counter() - begun
         candidate = state.candidate(config)
-        _refuse_divergence(mean, state, config, candidate)
+        refuse_divergence(mean, candidate)
         rate_now = float(state.optimizer.param_groups[0]["lr"])
         speed = config.batch * (per_epoch - first) / (time.perf_counter() - begun)
         last_one = state.epoch + 1 == config.epochs
@@ -227,16 +231,14 @@ def fit(
     return state.history
 
 
-def _refuse_divergence(
-    loss: float, state: TrainState, config: Config, weights: Weights | None = None
-) -> None:
+def refuse_no_numbers(loss: float, weights: Weights, config: Config, *, where: str) -> None:
     """Raise ModelError where the loss, or one of `weights`, is not a number."""
-    if math.isfinite(loss) and all(w.isfinite().all() for w in (weights or {}).values()):
+    if math.isfinite(loss) and all(w.isfinite().all() for w in weights.values()):
         return
     what = "a weight is not a number" if math.isfinite(loss) else f"the loss is {loss}"
     raise ModelError(
-        f"the training diverged: {what} at epoch {state.epoch + 1}, step {state.step}; what was "
-        f"saved before stays; begin again with a lower --lr (it is {config.lr:g}) or --amp off"
+        f"the training diverged: {what} {where}; what was saved before stays; begin again with a "
+        f"lower --lr (it is {config.lr:g}) or --amp off"
     )
 
 

@@ -24,7 +24,7 @@ from train.data.corpus import UNKNOWN, Corpus, Pixels
 from train.data.sampling import even_rows, weights
 from train.fit.features import read_features
 from train.fit.head import fit_head, mix_in
-from train.fit.loop import Job, batches, fit
+from train.fit.loop import Job, batches, fit, refuse_no_numbers
 from train.fit.rounding import settle
 from train.fit.targets import Teacher, make_targets
 from train.fit.teacher import Classroom, Onlooker
@@ -75,7 +75,10 @@ class Trainer:
         *,
         select: Select | None = None,
     ) -> tuple[Network, list[Epoch]]:
-        """Head stage, then the whole net, from the start weights; what it remembers comes last."""
+        """Head stage, then the whole net, from the start weights; what it remembers comes last.
+
+        Raises ModelError, as `fit`, where what comes of it are no numbers.
+        """
         config = replace(self.config, select=select or self.config.select)
         network = build(
             config.network,
@@ -104,6 +107,8 @@ class Trainer:
                 # By the labels alone: what the teacher adds is in the network by now.
                 features = self._train_head(network, fresh, known, None)
                 mix_in(network.head, fresh, features, config.refit)
+        # Weights that are numbers still may be too large for what comes after the epochs.
+        refuse_no_numbers(0.0, network.state_dict(), config, where="after the last epoch")
         self._remember(network, seen)
         if config.stage == "head" and self.machine.rank == 0:
             content = {"model": network.state_dict(), "epoch": 0}

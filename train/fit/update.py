@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # torch's own convention
 from torch import Tensor
 
-from sorter.text import first_line
+from sorter.text import counted, first_line
 from train.config import Config
 from train.fit.targets import Targets, loss
 from train.machine import Machine
@@ -77,7 +77,7 @@ class Updates:
             self.split *= 2
             torch.cuda.empty_cache()
             most = max(1, len(pictures) // self.split)
-            self._say(f"out of memory: {most} pictures at a time, same update")
+            self._say(f"out of memory: {counted(most, 'picture')} at a time, same update")
         self._scaler.unscale_(self._optimizer)
         self._machine.share_gradients(self._network)
         if self._config.clip:

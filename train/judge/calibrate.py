@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sorter.domain import Policy, Taxonomy
+from sorter.errors import ModelError
+from sorter.vision.metadata import MAX_TEMPERATURE
 from train.config import Config
 from train.data.corpus import UNKNOWN
 
@@ -67,6 +69,7 @@ def calibrate(
 
     `sites` says where each picture comes from. Every site then counts the same, however many
     pictures it has: the promise is made to the next site, not to the next picture of a large one.
+    Raises ModelError for scores that no temperature of a bundle makes probabilities of.
     """
     values: Array = np.asarray(scores, np.float64)
     classes = len(taxonomy.categories)
@@ -74,6 +77,11 @@ def calibrate(
     weight = site_weights(sites or [""] * len(labels))
     start = fit_temperature(values[known, :classes], labels[known], weight[known])
     temperature, slope = _fit_slope(values[known], labels[known], classes, start, weight[known])
+    if not 0.0 < temperature <= MAX_TEMPERATURE:  # nor is nan
+        raise ModelError(
+            f"the training diverged: scores of up to {np.abs(values).max():.0e} make no "
+            f"probabilities; begin again with a lower --lr (it is {config.lr:g})"
+        )
     unknown = _fit_unknown(values, known, classes, weight)
     scores_unknown = unknown_score(values, classes, unknown)
     probabilities = calibrated(values, classes, temperature, slope)

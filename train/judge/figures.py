@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sorter.domain import Prediction, Status, Taxonomy
 from sorter.errors import DataError
+from sorter.text import counted
 from sorter.vision import evaluate
 from sorter.vision.decide import decide
 from train.data.corpus import UNKNOWN, Corpus
@@ -178,7 +179,7 @@ def one_line(name: str, part: Mapping[str, Any]) -> str:
     if not part.get("n"):
         return f"{name}: no pictures"
     text = (
-        f"{name}: {part['n']} pictures, label {part['label_accuracy']:.2%}, bin "
+        f"{name}: {counted(part['n'], 'picture')}, label {part['label_accuracy']:.2%}, bin "
         f"{part['bin_accuracy']:.2%}, ECE {part['ece']:.3f}, sorted {part['coverage']:.1%}, "
         f"of which {part['wrong_bin_rate']:.2%} in a wrong bin"
     )

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from sorter.errors import DataError, ModelError, SorterError
+from sorter.text import counted
 from train import checkpoint
 from train.data.corpus import TRAINED_ON, Corpus
 from train.networks import Network
@@ -131,9 +132,9 @@ def refuse_forgetting(origin: Origin, corpus: Corpus) -> None:
     if lost:
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
         raise DataError(
-            f"{origin.name} knows {len(lost)} classes that no picture here shows, and would forget "
-            f"them: {', '.join(lost[:5])}{more}; add pictures of them, name a --taxonomy without "
-            "them, or add what is new to what it knows with: sorter teach"
+            f"{origin.name} knows {counted(len(lost), 'class')} that no picture here shows, and "
+            f"would forget them: {', '.join(lost[:5])}{more}; add pictures of them, "
+            "name a --taxonomy without them, or add what is new to what it knows with: sorter teach"
         )
     if origin.knows_unknown and not len(corpus.rows("unknown")):
         raise DataError(
@@ -269,7 +270,7 @@ def _rows(codes: Sequence[str], scores: int) -> dict[str, int]:
 def _count(codes: Sequence[str], scores: int) -> str:
     if not _rows(codes, scores):
         return f"{scores} scores of classes that it does not name"
-    return f"{len(codes)} classes" + (" and the unknown" if scores > len(codes) else "")
+    return counted(len(codes), "class") + (" and the unknown" if scores > len(codes) else "")
 
 
 def _our_name(name: str) -> str:

@@ -21,6 +21,7 @@ from torch import Tensor
 from sorter.domain import Taxonomy
 from sorter.errors import ExportError
 from sorter.taxonomy import taxonomy_to_dict
+from sorter.text import counted
 from sorter.vision.bundle import MODEL_FILES, open_bundle, refuse_foreign, written_bundle
 from sorter.vision.model import Classifier
 from train import checkpoint
@@ -101,8 +102,8 @@ def export(
         save_ir(model, part / MODEL_FILES["fp16"], notes)
         figures = _check_fp16(part, proof, expected)
         say(
-            f"FP16 agrees with torch on {len(proof.labels)} pictures, largest difference of a "
-            f"probability {figures['fp16_max_delta']:.5f}"
+            f"FP16 agrees with torch on {counted(len(proof.labels), 'picture')}, largest "
+            f"difference of a probability {figures['fp16_max_delta']:.5f}"
         )
         if config.int8:
             figures |= _check_int8(model, part, proof, expected, config, notes, say=say)
@@ -185,8 +186,9 @@ def _check_int8(
     say(f"INT8 ({method}) loses {drop:.2f} points of label accuracy")
     if drop > config.max_drop:
         say(
-            f"warning: that is more than {config.max_drop}, but on {len(proof.labels)} pictures "
-            "may be chance; judge INT8 on more: sorter evaluate"
+            f"warning: that is more than {config.max_drop}, but on "
+            f"{counted(len(proof.labels), 'picture')} may be chance; judge INT8 on "
+            "more: sorter evaluate"
         )
     return {
         "int8_method": method,
