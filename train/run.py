@@ -5,11 +5,9 @@ Owns the order of the stages and what passes from one to the next. Each stage li
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from sorter.domain import Taxonomy
 from sorter.errors import DataError
 from sorter.files import refuse_inside
+from sorter.vision.evaluate import Evaluation
 from train.config import Config
 from train.data.corpus import ROLES, TRAINED_ON, UNKNOWN, Corpus, Pixels, Sources, gather
 from train.data.sampling import even_rows
@@ -28,7 +27,8 @@ from train.fit.teacher import Classroom, open_classroom, open_onlooker
 from train.fit.training import Start, Trainer
 from train.interrupt import Interrupt
 from train.judge import figures, folds, plots
-from train.judge.calibrate import Calibration, calibrate, to_json
+from train.judge.calibrate import Calibration, calibrate
+from train.judge.figures import RunFigures
 from train.machine import Machine, amp_name, choose_amp, open_machine
 from train.networks import Network, build
 from train.networks.start_weights import load_start, refuse_forgetting
@@ -36,7 +36,7 @@ from train.progress import Epoch, Log
 from train.release.card import describe_run, make_card
 from train.release.export import Proof, export, save_checkpoint
 from train.release.quantize import int8_scores
-from train.run_folder import finite, open_folder, read_run, refuse_other, write_json
+from train.run_folder import open_folder, read_run, refuse_other, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,10 @@ class Paths:
 
 def run(
     paths: Paths, taxonomy: Taxonomy, config: Config, *, resume: bool = False
-) -> dict[str, Any]:
-    """Train, judge, calibrate, release. The run's metrics come back and are in `metrics.json`.
+) -> RunFigures | None:
+    """Train, judge, calibrate, release. The figures come back and are in `metrics.json`.
+
+    None in a process of a distributed run that only helps another.
 
     Raises DataError, UsageError, FolderError, ModelError, ExportError; KeyboardInterrupt after
     saving when interrupted.
@@ -73,16 +75,15 @@ def run(
             out_of_fold = _run_folds(trainer, paths)
             trained = _train_last(trainer, paths, spare_unknown=out_of_fold is None)
             if machine.rank:
-                return {}
+                return None
             calibration = _calibrate(trainer, paths, trained, out_of_fold)
-            result = _judge(trainer, trained, calibration, out_of_fold)
-            result["minutes"] = round((time.monotonic() - begun) / 60, 2)
-            write_json(paths.out / "metrics.json", result)
+            found = _judge(trainer, trained, calibration, out_of_fold)
+            found = replace(found, minutes=round((time.monotonic() - begun) / 60, 2))
+            write_json(paths.out / "metrics.json", figures.document(found))
             plots.draw(
                 paths.out, corpus, trained.history, trained.judged, trained.scores, calibration
             )
-            _release(trainer, paths, trained.network, calibration, result)
-            return dict(finite(result))
+            return _release(trainer, paths, trained.network, found)
         except KeyboardInterrupt:
             say("interrupted: what is finished is kept; go on with --resume")
             raise
@@ -295,38 +296,35 @@ def _judge(
     trained: _Trained,
     calibration: Calibration,
     out_of_fold: folds.OutOfFold | None,
-) -> dict[str, Any]:
-    """The figures by what they are of, as metrics.json has them; said too."""
-    corpus = trainer.corpus
-    result: dict[str, Any] = {"calibration": json.loads(to_json(calibration))}
-    for name, rows, scores in (
-        ("val", trained.judged, trained.scores),
-        ("test", trained.tested, trained.test_scores),
-    ):
-        if len(rows) or name == "val":
-            result[name] = figures.judge(scores, corpus.labels[rows], corpus.taxonomy, calibration)
-    if out_of_fold is not None:
-        result |= figures.judge_folds(corpus, out_of_fold, calibration)
-    for name in ("val", "test", "grouped_folds", "other_sources"):
-        if name in result:
-            trainer.say(figures.one_line(name, result[name]))
-    return result
+) -> RunFigures:
+    """The figures by what they are of; said too."""
+    corpus, taxonomy = trainer.corpus, trainer.corpus.taxonomy
+
+    def of(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> Evaluation | None:
+        return figures.judge(scores, corpus.labels[rows], taxonomy, calibration)
+
+    found = RunFigures(
+        calibration,
+        val=of(trained.judged, trained.scores),
+        test=of(trained.tested, trained.test_scores),
+        folds=figures.judge_folds(corpus, out_of_fold, calibration)
+        if out_of_fold is not None
+        else None,
+        minutes=0.0,
+    )
+    for line in figures.said(found):
+        trainer.say(line)
+    return found
 
 
-def _release(
-    trainer: Trainer,
-    paths: Paths,
-    network: Network,
-    calibration: Calibration,
-    result: dict[str, Any],
-) -> None:
-    """Write `final.pt`, then the bundle; the figures of the conversion go into `result`."""
-    corpus, config = trainer.corpus, trainer.config
+def _release(trainer: Trainer, paths: Paths, network: Network, found: RunFigures) -> RunFigures:
+    """Write `final.pt`, then the bundle; the figures come back with those of the conversion."""
+    corpus, config, calibration = trainer.corpus, trainer.config, found.calibration
     ranges = even_rows(corpus.labels, corpus.rows(*TRAINED_ON), config)
     proof = Proof.of(corpus, trainer.eval_pixels, ranges, seed=config.seed)
-    card = make_card(corpus, config, trainer.start.origin, result, network.memory)
+    card = make_card(corpus, config, trainer.start.origin, found, network.memory)
     save_checkpoint(paths.out / "final.pt", network, calibration, corpus.taxonomy, config, card)
-    result["conversion"] = export(
+    conversion = export(
         network,
         calibration,
         corpus.taxonomy,
@@ -336,5 +334,7 @@ def _release(
         card=card,
         say=trainer.say,
     )
-    write_json(paths.out / "metrics.json", result)
+    found = replace(found, conversion=conversion)
+    write_json(paths.out / "metrics.json", figures.document(found))
     trainer.say(f"bundle: {paths.out / 'bundle'}")
+    return found

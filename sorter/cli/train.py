@@ -142,19 +142,23 @@ def train(
     config = make_config({**given, **_read_settings(more or [])}, preset=preset)
     _need_torch()
     from train.data.corpus import Sources, default_cache  # noqa: TID251
+    from train.judge.figures import document  # noqa: TID251
     from train.run import Paths, run  # noqa: TID251
+    from train.run_folder import finite  # noqa: TID251
 
     sources = Sources(
         data, tuple(extra or ()), tuple(final_extra or ()), tuple(unknown or ()), groups
     )
-    result = run(
+    figures = run(
         Paths(sources, out, cache or default_cache(), oof),
         read_taxonomy(taxonomy) if taxonomy else default_taxonomy(),
         config,
         resume=resume,
     )
-    _print(result, as_json=as_json)
-    if result and not as_json:
+    if figures is None:  # another process of the same run speaks
+        return
+    _print(finite(document(figures)), as_json=as_json)
+    if not as_json:
         typer.echo(
             f"next: sorter evaluate {data} --model {out / 'bundle'} --html mistakes.html\n"
             f"      sorter watch DIR --serial PORT --model {out / 'bundle'}",
@@ -189,14 +193,16 @@ def export(
     Example: sorter export run/bundle/checkpoint.pt --data pictures --out weights/mine
     """
     _need_torch()
+    from train.judge.figures import conversion_document  # noqa: TID251
     from train.release.again import export_again, export_onnx  # noqa: TID251
 
     figures: dict[str, Any] = {}
     if out is not None or onnx is None:
         place = out or Path("bundle")
-        figures |= export_again(checkpoint, data, place, int8=int8, max_drop=max_drop)
+        conversion = export_again(checkpoint, data, place, int8=int8, max_drop=max_drop)
+        figures |= conversion_document(conversion)
     if onnx is not None:
-        figures |= export_onnx(checkpoint, onnx)
+        figures |= {"onnx": str(onnx), "onnx_max_delta": export_onnx(checkpoint, onnx)}
     _print({"conversion": figures}, as_json=as_json)
 
 
@@ -229,8 +235,6 @@ def _need_torch() -> None:
 
 
 def _print(result: Mapping[str, Any], *, as_json: bool) -> None:
-    if not result:  # another process of the same run speaks
-        return
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
         return

@@ -185,10 +185,15 @@ def teach(base: Bundle, lessons: Lessons) -> Teaching:
     )
 
 
+def forgets(before: Figures, after: Figures) -> bool:
+    """Whether the old knowledge falls too far for anything to be written."""
+    return _falls(before, after, FALL_LABEL) or _falls_bin(before, after)
+
+
 def refuse_forgetting(teaching: Teaching, *, lang: str = "en") -> None:
     """Raise TeachError, said in `lang`, where the old knowledge falls too far."""
     before, after = teaching.old_before, teaching.old_after
-    if _falls(before, after, FALL_LABEL) or _falls_bin(before, after):
+    if forgets(before, after):
         raise TeachError(
             words.of(lang)["refused"].format(
                 count=before.pictures,

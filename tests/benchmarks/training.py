@@ -87,7 +87,6 @@ def _measure(size: Size, config: Config, machine: Machine, seconds: float, folde
     _say(f"{name}, {machine.cores} cores, torch {torch.__version__}, batch {size.batch}")
     pixels = _random_pictures(size, folder)
     network = build(config.network, CLASSES + 1, size_px=size.side_px)
-    machine = choose_amp(machine, network, config, say=_say)
     labels = np.random.default_rng(0).integers(-1, CLASSES, size.pictures)
     begun = time.perf_counter()
     pixels.backdrops(np.arange(1), device)
@@ -113,6 +112,7 @@ def _measure(size: Size, config: Config, machine: Machine, seconds: float, folde
     for graphs in (False, True) if device.type == "cuda" else (False,):
         for frozen in (0, 7):
             settings = replace(config, cuda_graphs=graphs, freeze_blocks=frozen)
+            machine = choose_amp(machine, network, settings, say=_say)
             update = _updates(settings, size, machine)
             step = _rate(lambda _: update(*fixed), size.batch, seconds, device)  # noqa: B023
             both = _rate(lambda k: update(*make(k)), size.batch, seconds, device)  # noqa: B023

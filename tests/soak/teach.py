@@ -5,7 +5,8 @@
 Each folder `FOLDS/fold-K` is a bundle and a file `held.txt`: the pictures, relative to DATA, that
 neither its backbone nor its head nor its memory was trained on. For every source of at least forty
 pictures a few of them are taught, as `sorter teach` teaches, and the rest of the source, the fold's
-photographs of the data set and the other sources are judged before and after. Judges alone.
+photographs of the data set and the other sources are judged before and after. A teaching that
+`sorter teach` would refuse leaves everything as it was, and counts so. Judges alone.
 """
 
 from __future__ import annotations
@@ -21,13 +22,21 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from sorter.domain import Decision, Policy, Status, Taxonomy
+from sorter.domain import Category, Decision, Policy, Status, Taxonomy
 from sorter.teach.features import FeatureReader
 from sorter.teach.learn import added
 from sorter.teach.reference import from_memory, read_reference
 from sorter.teach.site import EMPTY_THRESHOLD, Site
 from sorter.teach.tail import Seen, Tail
-from sorter.teach.teacher import Figures, Pupil, best_precision, extended, figures
+from sorter.teach.teacher import (
+    Figures,
+    Pupil,
+    Settled,
+    best_precision,
+    extended,
+    figures,
+    forgets,
+)
 from sorter.vision.bundle import model_file, open_bundle
 
 LEAST = 40
@@ -38,7 +47,7 @@ NEVER_A_TEST = ("techsash",)
 """Sources whose pictures were chosen by a network's own answers."""
 
 MANY_KINDS = ("thing", "object")
-"""In the name of a source of things of many kinds, which are no class together."""
+"""In the name of a source of things of many kinds, which are no class together: counted apart."""
 
 Rows = NDArray[np.int64]
 Say = Callable[[str], None]
@@ -46,12 +55,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One teaching: how a set of pictures was judged before and after, by name of the set."""
+    """One teaching: how a set of pictures was judged before and after, by name of the set.
+
+    `changed` is the share of the old photographs' labels that are others.
+    """
 
     source: str
     taught: int
     sets: dict[str, tuple[Figures, Figures]]
     changed: float
+    refused: bool
     none: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
@@ -89,7 +102,9 @@ class Fold:
             if c >= LEAST and not str(n).startswith(NEVER_A_TEST)
         ]
 
-    def learn(self, rows: Rows, empty: Rows | None = None, *, policy: Policy | None = None) -> Site:
+    def learn(
+        self, rows: Rows, empty: Rows | None = None, *, policy: Policy | None = None
+    ) -> Site | None:
         """What `sorter teach` learns from these pictures, and from `empty` trays."""
         all_rows = rows if empty is None else np.concatenate([rows, empty])
         labels = self.labels[all_rows]
@@ -97,10 +112,14 @@ class Fold:
         pupil = self.pupil
         if policy is not None:
             pupil = Pupil(self.tail, self.reference, self.taxonomy, policy)
-        return pupil.settle(self.seen.rows(all_rows), labels, trays).site
+        return written(pupil, pupil.settle(self.seen.rows(all_rows), labels, trays))
 
-    def after(self, rows: Rows, site: Site, *, policy: Policy | None = None) -> list[Decision]:
-        """The edge's decisions with `site`."""
+    def after(
+        self, rows: Rows, site: Site | None, *, policy: Policy | None = None
+    ) -> list[Decision]:
+        """The edge's decisions with `site`, or without one as before."""
+        if site is None:
+            return [self.before[i] for i in rows]
         seen = self.seen.rows(rows)
         pupil = self.pupil
         if policy is not None:
@@ -138,7 +157,12 @@ class Fold:
                 _sorted_share([self.before[i] for i in unknown]),
                 _sorted_share(self.after(unknown, site)),
             )
-        return Score(source, len(taught), sets, changed, none)
+        return Score(source, len(taught), sets, changed, site is None, none)
+
+
+def written(pupil: Pupil, settled: Settled) -> Site | None:
+    """What `sorter teach` would write; None where it refuses."""
+    return None if forgets(pupil.old_before, settled.old_after) else settled.site
 
 
 def draw(labels: NDArray[np.int64], rows: Rows, count: int, most: int, seed: Sequence[int]) -> Rows:
@@ -186,9 +210,10 @@ def empty_tray(fold: Fold, seed: int) -> dict[str, Any] | None:
 
 
 def new_class(fold: Fold, source: str, seed: int) -> dict[str, Any]:
-    """Twenty pictures of a thing of no class, taught as a new one; the rest judged, and the old."""
-    from sorter.domain import Category
+    """Twenty pictures of a thing of no class, taught as a new one; the rest judged, and the old.
 
+    Nothing is right and nothing is lost where the teaching is refused.
+    """
     mine = np.flatnonzero((fold.role == "unknown") & (fold.source == source))
     taught = draw(fold.labels, mine, 20, 0, [seed, 3])
     rest = np.setdiff1d(mine, taught)
@@ -197,11 +222,15 @@ def new_class(fold: Fold, source: str, seed: int) -> dict[str, Any]:
     tail = Tail(model_file(fold.bundle, best_precision(fold.bundle)), classes, new=1)
     pupil = Pupil(tail, fold.reference, taxonomy, fold.bundle.policy)
     labels = np.full(len(taught), classes)
-    site = pupil.settle(fold.seen.rows(taught), labels, np.zeros(len(taught), np.bool_)).site
+    trays = np.zeros(len(taught), np.bool_)
+    site = written(pupil, pupil.settle(fold.seen.rows(taught), labels, trays))
+    if site is None:
+        return {"source": source, "refused": True, "right": 0.0, "old_label_points": 0.0}
+    learnt = site
 
     def said(rows: Rows) -> list[Decision]:
         seen: Seen = fold.seen.rows(rows)
-        return pupil.decide(tail.answers(seen, added(seen, site)))
+        return pupil.decide(tail.answers(seen, added(seen, learnt)))
 
     old = np.flatnonzero(fold.role == "garbage_26x100")
     right = np.mean([d.label.code == "new" for d in said(rest)])
@@ -210,6 +239,7 @@ def new_class(fold: Fold, source: str, seed: int) -> dict[str, Any]:
     after = figures(said(old), truth, taxonomy)
     return {
         "source": source,
+        "refused": False,
         "right": float(right),
         "old_label_points": 100 * (after.label - before.label) / max(1, before.pictures),
     }
@@ -239,16 +269,21 @@ def summary(scores: Iterable[Score], several: set[str]) -> dict[str, Any]:
             by_source[one.source].append(figure.share(getattr(figure, key)))
         return round(100 * float(np.mean([np.mean(v) for v in by_source.values()])), 1)
 
+    changed: defaultdict[str, list[float]] = defaultdict(list)
+    for one in scores:
+        changed[one.source].append(100 * one.changed)
     unknown = [one.none["same_site_unknown"] for one in scores if one.none]
     return {
         "taught": round(float(np.mean([one.taught for one in scores])), 1),
         "sources": len({one.source for one in scores}),
+        "refused": sum(one.refused for one in scores),
         "label": [share(0, "label"), share(1, "label")],
         "bin": [share(0, "bin"), share(1, "bin")],
         "gain": [points("site", "label"), points("site", "bin")],
         "several_gain": [points("site", "label", several), points("site", "bin", several)],
         "old": [points("old", "label"), points("old", "bin")],
         "old_changed": round(100 * float(np.mean([one.changed for one in scores])), 2),
+        "old_changed_of_sources": [round(x, 2) for x in sorted(map(_mean, changed.values()))[-3:]],
         "others": [points("others", "label"), points("others", "bin")],
         "sorted": [share(0, "sorted"), share(1, "sorted")],
         "wrong_among_sorted": [wrong(0), wrong(1)],
@@ -277,6 +312,10 @@ def _features(
                 known[name] = shot.features.astype(np.float16)
         np.savez(cache, paths=np.array(list(known)), features=np.stack(list(known.values())))
     return {n: known[n] for n in names if n in known}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
 
 
 def _begins(sources: NDArray[Any], source: str) -> NDArray[np.bool_]:
@@ -324,18 +363,30 @@ def main(
         if found is not None:
             typer.echo(json.dumps({"empty_tray": found}))
     things = [
-        new_class(fold, str(source), 0)
+        new_class(fold, str(source), one)
         for fold in opened
         for source in np.unique(fold.source[fold.role == "unknown"])
+        for one in range(draws)
         if (fold.source[fold.role == "unknown"] == source).sum() >= LEAST
         and str(source) != "imagenet"
-        and not any(word in str(source) for word in MANY_KINDS)
     ]
-    if things:
-        rates = [t["right"] for t in things]
-        mean = {"right": round(float(np.mean(rates)), 4)}
-        mean["old_label_points"] = round(float(np.mean([t["old_label_points"] for t in things])), 3)
-        typer.echo(json.dumps({"new_class": mean, "each": things}))
+    many = [any(word in t["source"] for word in MANY_KINDS) for t in things]
+    for name, which in (("new_class", False), ("new_class_of_many_kinds", True)):
+        mine = [t for t, is_many in zip(things, many, strict=True) if is_many == which]
+        if mine:
+            typer.echo(json.dumps({name: _new_classes(mine), "each": mine}))
+
+
+def _new_classes(things: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means of teachings, and the most that one of them cost."""
+    lost = [t["old_label_points"] for t in things]
+    return {
+        "teachings": len(things),
+        "refused": sum(t["refused"] for t in things),
+        "right": round(_mean([t["right"] for t in things]), 4),
+        "old_label_points": round(_mean(lost), 3),
+        "old_label_points_at_worst": round(min(lost), 2),
+    }
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 from sorter.taxonomy import read_taxonomy
 from train.config import make_config
 from train.data.corpus import Sources, default_cache
+from train.judge.figures import document
 from train.run import Paths, run
 
 
@@ -24,4 +25,6 @@ def train(
 ) -> dict[str, Any]:
     """Run it; its metrics come back."""
     paths = Paths(Sources(data, unknown=unknown), out, cache or default_cache())
-    return run(paths, read_taxonomy(taxonomy), make_config(settings), resume=resume)
+    figures = run(paths, read_taxonomy(taxonomy), make_config(settings), resume=resume)
+    assert figures is not None
+    return document(figures)

@@ -134,7 +134,7 @@ def test_measuring_the_number_format_leaves_the_network(monkeypatch: pytest.Monk
     said: list[str] = []
     plain, config = Machine(torch.device("cpu"), None), make_config({"network": "cnn"})
     assert amp_name(choose_amp(plain, network, config, say=said.append)) in ("off", "bf16")
-    assert said[0].startswith("a step of 8 takes ")
+    assert said[0].startswith("a step of 32 takes ")
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 

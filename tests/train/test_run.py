@@ -131,7 +131,7 @@ def test_model_api_reads_the_same_labels_and_probabilities(place: Path) -> None:
 def test_export_again_gives_the_same_network(place: Path) -> None:
     checkpoint = place / "run" / "bundle" / "checkpoint.pt"
     figures = export_again(checkpoint, None, place / "again", int8=False, max_drop=0.5)
-    assert figures["fp16_max_delta"] <= 0.01
+    assert figures.fp16_max_delta <= 0.01
     pixels = np.stack([np.asarray(draw("Disc", i).resize((64, 64))) for i in range(3)])
     first, second = (
         Classifier(open_bundle(place / name), precision="fp16").predict(pixels)[0]

@@ -183,10 +183,9 @@ def make_optimizer(network: Network, config: Config) -> torch.optim.Optimizer:
     On a GPU all parameters of a group move in one operation, and rates lie there too: a recorded
     step must find them.
     """
+    network.freeze(config.freeze_blocks)
     blocks: Sequence[Any] = [*network.blocks(), network.head]
     groups = []
-    for block in blocks[: min(config.freeze_blocks, len(blocks) - 1)]:
-        block.requires_grad_(False)  # no backward pass comes this far: most of its cost is here
     for depth, block in enumerate(reversed(blocks)):
         scale = config.layer_decay**depth
         for decays in (True, False):

@@ -6,7 +6,8 @@ Owns which pictures are judged together. What a figure means belongs to `sorter.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,11 +20,12 @@ from sorter.errors import DataError
 from sorter.text import counted
 from sorter.vision import evaluate
 from sorter.vision.decide import decide
+from sorter.vision.evaluate import Evaluation
 from train.data.corpus import UNKNOWN, Corpus
 from train.judge.calibrate import Calibration, calibrated, softmax, unknown_score
 from train.judge.folds import OutOfFold
 
-KEYS = (
+ON_CARD = (
     "n",
     "label_accuracy",
     "bin_accuracy",
@@ -34,6 +36,92 @@ KEYS = (
     "wrong_bin_rate",
     "unknown",
 )
+"""The figures of an evaluation that are short enough for a card."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverSources:
+    """What the next site may expect: means over `n` sources, each counting the same.
+
+    `bin_worst_quarter` is the mean bin accuracy of the quarter of sources that fare worst;
+    `above_N` counts the sources with more than N per cent of what they sort in a wrong bin.
+    """
+
+    n: int
+    label_accuracy: float
+    bin_accuracy: float
+    bin_worst_quarter: float
+    coverage: float
+    wrong_bin_rate: float
+    above_1: int
+    above_2: int
+    above_5: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hazards:
+    """Of `n` items whose bin is risky (`Bin.risk` above 1), those sorted into another."""
+
+    n: int
+    sorted_wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Loss:
+    """Label accuracy (likeliest of all classes) by torch and in INT8 on the same `pictures`."""
+
+    pictures: int
+    torch_label_accuracy: float
+    int8_label_accuracy: float
+    int8_drop_points: float
+
+
+@dataclass(frozen=True, slots=True)
+class FoldFigures:
+    """Of pictures by networks that never saw their like, as the edge runs them.
+
+    `grouped` are DATA's own photographs, with the standard deviation over folds of its label and
+    bin accuracy; `other_sources` all the rest, `by_source` each of them. None where there are none.
+    """
+
+    grouped: Evaluation | None
+    label_spread: float
+    bin_spread: float
+    other_sources: Evaluation | None
+    by_source: Mapping[str, Evaluation]
+    sources: OverSources | None
+    hazards: Hazards
+    int8: Int8Loss | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """FP16 and INT8 against torch on the same `pictures`.
+
+    `fp16_max_delta` and `int8_max_delta` are the largest differences of a probability; INT8's are
+    None where there is no INT8.
+    """
+
+    pictures: int
+    torch_label_accuracy: float
+    fp16_label_accuracy: float
+    fp16_max_delta: float
+    int8_method: str | None = None
+    int8_label_accuracy: float | None = None
+    int8_drop_points: float | None = None
+    int8_max_delta: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """All that a run says of its network. `val` and `test` are None without such pictures."""
+
+    calibration: Calibration
+    val: Evaluation | None
+    test: Evaluation | None
+    folds: FoldFigures | None
+    minutes: float
+    conversion: Conversion | None = None
 
 
 def predictions(
@@ -53,11 +141,14 @@ def judge(
     labels: NDArray[np.int64],
     taxonomy: Taxonomy,
     calibration: Calibration,
-) -> dict[str, Any]:
-    """All figures on these pictures; those labelled `UNKNOWN` are judged as unknown."""
+) -> Evaluation | None:
+    """All figures on these pictures; those labelled `UNKNOWN` are judged as unknown.
+
+    None where no picture is of a class.
+    """
     known = labels != UNKNOWN
     if not known.any():
-        return {"n": 0}
+        return None
     views = predictions(scores, len(taxonomy.categories), calibration)
     result = evaluate.evaluate(
         labels[known].tolist(),
@@ -68,81 +159,66 @@ def judge(
         temperature=calibration.temperature,
     )
     raw = softmax(np.asarray(scores[known, : len(taxonomy.categories)], np.float64))
-    before = evaluate.calibration_error(raw, labels[known])
-    return {**evaluate.to_dict(result), "ece_uncalibrated": round(before, 6)}
+    return replace(result, ece_uncalibrated=evaluate.calibration_error(raw, labels[known]))
 
 
-def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> dict[str, Any]:
-    """`grouped_folds` over the data's own pictures; `other_sources`, `by_source` over the rest.
-
-    All as the edge runs the networks; `conversion_over_folds` says what INT8 costs against torch.
-    """
-    labels = corpus.labels[out.rows]
+def judge_folds(corpus: Corpus, out: OutOfFold, calibration: Calibration) -> FoldFigures:
+    """Of the out-of-fold scores in INT8."""
+    labels, taxonomy = corpus.labels[out.rows], corpus.taxonomy
     roles = np.array([corpus.examples[i].role for i in out.rows])
     sources = np.array([corpus.examples[i].source for i in out.rows])
-    unknown = roles == "unknown"
-    result: dict[str, Any] = {}
+    unknown, other = roles == "unknown", roles == "extra"
     mine = np.isin(roles, ("train", "val"))
-    taxonomy = corpus.taxonomy
 
-    def of(where: NDArray[np.bool_]) -> dict[str, Any]:
+    def of(where: NDArray[np.bool_]) -> Evaluation | None:
         return judge(out.int8[where], labels[where], taxonomy, calibration)
 
-    if mine.any():
-        result["grouped_folds"] = of(mine | unknown)
-        each = [of(mine & (out.fold == k)) for k in np.unique(out.fold[mine])]
-        for key in ("label_accuracy", "bin_accuracy"):
-            values = [e[key] for e in each]
-            result["grouped_folds"][f"{key}_spread"] = round(float(np.std(values)), 6)
-    other = roles == "extra"
-    if other.any():
-        result["other_sources"] = of(other | unknown)
-        result["by_source"] = {
-            name: {k: v for k, v in of(other & (sources == name)).items() if k in KEYS}
-            for name in sorted(set(sources[other].tolist()))
-        }
-        result["sources"] = over_sources(list(result["by_source"].values()))
-    hazard = risky(out.int8, labels, taxonomy, calibration)
-    if hazard["n"]:
-        result["hazards"] = hazard
-    known = labels != UNKNOWN
-    if known.any() and not np.array_equal(out.scores, out.int8):
-        whole, small = (
-            float((s[known, : len(taxonomy.categories)].argmax(1) == labels[known]).mean())
-            for s in (out.scores, out.int8)
-        )
-        result["conversion_over_folds"] = {
-            "pictures": int(known.sum()),
-            "torch_label_accuracy": round(whole, 6),
-            "int8_label_accuracy": round(small, 6),
-            "int8_drop_points": round(100 * (whole - small), 4),
-        }
-    return result
-
-
-def over_sources(each: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """What the next site may expect: means over sources, each counting the same.
-
-    `bin_worst_quarter` is the mean bin accuracy of the quarter of sources that fare worst;
-    `above_N` counts the sources with more than N per cent of what they sort in a wrong bin.
-    """
-    labels, bins, sorted_, wrong = (
-        np.array([one[key] for one in each])
-        for key in ("label_accuracy", "bin_accuracy", "coverage", "wrong_bin_rate")
+    each = [one for k in np.unique(out.fold[mine]) if (one := of(mine & (out.fold == k)))]
+    by_source = {
+        name: one
+        for name in sorted(set(sources[other].tolist()))
+        if (one := of(other & (sources == name)))
+    }
+    return FoldFigures(
+        grouped=of(mine | unknown) if mine.any() else None,
+        label_spread=float(np.std([e.label_accuracy for e in each])) if each else 0.0,
+        bin_spread=float(np.std([e.bin_accuracy for e in each])) if each else 0.0,
+        other_sources=of(other | unknown) if other.any() else None,
+        by_source=by_source,
+        sources=over_sources(by_source.values()) if by_source else None,
+        hazards=risky(out.int8, labels, taxonomy, calibration),
+        int8=_int8_loss(out, labels, len(taxonomy.categories)),
     )
+
+
+def _int8_loss(out: OutOfFold, labels: NDArray[np.int64], classes: int) -> Int8Loss | None:
+    known = labels != UNKNOWN
+    if not known.any() or np.array_equal(out.scores, out.int8):
+        return None
+    whole, small = (
+        float((scores[known, :classes].argmax(1) == labels[known]).mean())
+        for scores in (out.scores, out.int8)
+    )
+    return Int8Loss(int(known.sum()), whole, small, 100 * (whole - small))
+
+
+def over_sources(each: Iterable[Evaluation]) -> OverSources:
+    """Means over the evaluations of sources."""
+    labels, bins, sorted_, wrong = np.array(
+        [(e.label_accuracy, e.bin_accuracy, e.coverage, e.wrong_bin_rate) for e in each]
+    ).T
     worst = np.sort(bins)[: max(1, len(bins) // 4)]
-    values = {
-        "label_accuracy": labels.mean(),
-        "bin_accuracy": bins.mean(),
-        "bin_worst_quarter": worst.mean(),
-        "coverage": sorted_.mean(),
-        "wrong_bin_rate": wrong.mean(),
-    }
-    return {
-        "n": len(each),
-        **{name: round(float(value), 6) for name, value in values.items()},
-        **{f"above_{limit}": int((wrong > limit / 100).sum()) for limit in (1, 2, 5)},
-    }
+    return OverSources(
+        n=len(labels),
+        label_accuracy=float(labels.mean()),
+        bin_accuracy=float(bins.mean()),
+        bin_worst_quarter=float(worst.mean()),
+        coverage=float(sorted_.mean()),
+        wrong_bin_rate=float(wrong.mean()),
+        above_1=int((wrong > 0.01).sum()),
+        above_2=int((wrong > 0.02).sum()),
+        above_5=int((wrong > 0.05).sum()),
+    )
 
 
 def risky(
@@ -150,44 +226,100 @@ def risky(
     labels: NDArray[np.int64],
     taxonomy: Taxonomy,
     calibration: Calibration,
-) -> dict[str, int]:
-    """Of items whose bin is risky (`Bin.risk` above 1): how many, and how many sorted wrongly."""
+) -> Hazards:
+    """Of the items whose bin is risky."""
     place = taxonomy.bin_indices()
     mine = np.array([y != UNKNOWN and taxonomy.bins[place[y]].risk > 1 for y in labels.tolist()])
     if not mine.any():
-        return {"n": 0, "sorted_wrong": 0}
+        return Hazards(0, 0)
     views = predictions(scores[mine], len(taxonomy.categories), calibration)
     decisions = [decide(view, taxonomy, calibration.policy) for view in views]
     wrong = sum(
         d.status is Status.SORTED and d.bin != taxonomy.bins[place[y]]
         for d, y in zip(decisions, labels[mine].tolist(), strict=True)
     )
-    return {"n": int(mine.sum()), "sorted_wrong": wrong}
+    return Hazards(int(mine.sum()), wrong)
 
 
-def summary(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The few figures that go on a card."""
-    return {
-        name: {k: v for k, v in part.items() if k in KEYS or k.endswith("_spread")}
-        for name, part in result.items()
-        if isinstance(part, dict) and "label_accuracy" in part
-    } | {k: result[k] for k in ("conversion_over_folds", "sources", "hazards") if k in result}
+def document(figures: RunFigures) -> dict[str, Any]:
+    """`metrics.json`."""
+    result: dict[str, Any] = {"calibration": asdict(figures.calibration)}
+    result |= _parts(figures, whole=True)
+    if figures.folds is not None and figures.folds.by_source:
+        sources = figures.folds.by_source.items()
+        result["by_source"] = {name: _short(one) for name, one in sources}
+    result["minutes"] = figures.minutes
+    if figures.conversion is not None:
+        result["conversion"] = conversion_document(figures.conversion)
+    return result
 
 
-def one_line(name: str, part: Mapping[str, Any]) -> str:
+def card(figures: RunFigures) -> dict[str, Any]:
+    """The few that go on a card."""
+    return {name: part for name, part in _parts(figures, whole=False).items() if part.get("n") != 0}
+
+
+def conversion_document(conversion: Conversion) -> dict[str, Any]:
+    """As it goes on a card, without what was not measured."""
+    return {name: value for name, value in asdict(conversion).items() if value is not None}
+
+
+def said(figures: RunFigures) -> list[str]:
+    """A line for each set of pictures."""
+    folds = figures.folds
+    named = {"val": figures.val, "test": figures.test}
+    if folds is not None:
+        named |= {"grouped_folds": folds.grouped, "other_sources": folds.other_sources}
+    return [one_line(name, one) for name, one in named.items() if one is not None or name == "val"]
+
+
+def _parts(figures: RunFigures, *, whole: bool) -> dict[str, dict[str, Any]]:
+    """What both documents hold, evaluations `whole` or short."""
+    show = evaluate.to_dict if whole else _short
+    result: dict[str, dict[str, Any]] = {"val": show(figures.val) if figures.val else {"n": 0}}
+    if figures.test is not None:
+        result["test"] = show(figures.test)
+    folds = figures.folds
+    if folds is None:
+        return result
+    if folds.grouped is not None:
+        result["grouped_folds"] = {
+            **show(folds.grouped),
+            "label_accuracy_spread": round(folds.label_spread, 6),
+            "bin_accuracy_spread": round(folds.bin_spread, 6),
+        }
+    if folds.other_sources is not None:
+        result["other_sources"] = show(folds.other_sources)
+    if folds.sources is not None:
+        result["sources"] = _rounded(asdict(folds.sources))
+    if folds.hazards.n:
+        result["hazards"] = asdict(folds.hazards)
+    if folds.int8 is not None:
+        result["conversion_over_folds"] = _rounded(asdict(folds.int8))
+    return result
+
+
+def _short(evaluation: Evaluation) -> dict[str, Any]:
+    return {k: v for k, v in evaluate.to_dict(evaluation).items() if k in ON_CARD}
+
+
+def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
+
+
+def one_line(name: str, part: Evaluation | None) -> str:
     """Figures as a person reads them."""
-    if not part.get("n"):
+    if part is None:
         return f"{name}: no pictures"
     text = (
-        f"{name}: {counted(part['n'], 'picture')}, label {part['label_accuracy']:.2%}, bin "
-        f"{part['bin_accuracy']:.2%}, ECE {part['ece']:.3f}, sorted {part['coverage']:.1%}, "
-        f"of which {part['wrong_bin_rate']:.2%} in a wrong bin"
+        f"{name}: {counted(part.n, 'picture')}, label {part.label_accuracy:.2%}, bin "
+        f"{part.bin_accuracy:.2%}, ECE {part.ece:.3f}, sorted {part.coverage:.1%}, "
+        f"of which {part.wrong_bin_rate:.2%} in a wrong bin"
     )
-    if "unknown" in part:
-        unknown = part["unknown"]
+    if part.unknown is not None:
         text += (
-            f"; {unknown['n']} unknown: AUROC {unknown['auroc']:.3f}, "
-            f"unsure {unknown['unsure']:.1%}"
+            f"; {part.unknown.n} unknown: AUROC {part.unknown.auroc:.3f}, "
+            f"unsure {part.unknown.unsure:.1%}"
         )
     return text
 

@@ -11,6 +11,8 @@ without any). Judges alone; `sorter train` makes the scores.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +21,7 @@ import typer
 from numpy.typing import NDArray
 
 from sorter.taxonomy import default_taxonomy
+from sorter.vision.evaluate import Evaluation
 from train import checkpoint
 from train.judge import figures
 from train.judge.calibrate import Calibration, from_json
@@ -26,42 +29,55 @@ from train.judge.calibrate import Calibration, from_json
 SHOWN = ("n", "label_accuracy", "bin_accuracy", "ece", "coverage", "wrong_bin_rate")
 
 
-def judged(
-    stored: dict[str, NDArray[Any]], where: NDArray[np.bool_], calibration: Calibration
-) -> dict[str, Any]:
-    """The figures of some pictures of an `oof.npz`, those of no class among them as unknown."""
-    result = figures.judge(
-        stored["scores"][where], stored["labels"][where], default_taxonomy(), calibration
+class Stored:
+    """The arrays of an `oof.npz`, or those of some of its pictures."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self.scores, self.torch_scores = arrays["scores"], arrays["torch_scores"]
+        self.labels, self.roles = arrays["labels"], arrays["roles"]
+        self.sources = arrays["sources"]
+
+    def judge(self, where: NDArray[np.bool_], calibration: Calibration) -> Evaluation | None:
+        """Of some of the pictures, those of no class among them as unknown."""
+        return figures.judge(
+            self.scores[where], self.labels[where], default_taxonomy(), calibration
+        )
+
+
+def report(stored: Stored, calibration: Calibration) -> dict[str, Any]:
+    """Photographs, sources, each source, and what INT8 costs against torch: a document."""
+    taxonomy, unknown, other = (
+        default_taxonomy(),
+        stored.roles == "unknown",
+        stored.roles == "extra",
     )
-    unknown = {k: result["unknown"][k] for k in ("n", "auroc", "unsure") if "unknown" in result}
-    return {name: result[name] for name in SHOWN if name in result} | {"unknown": unknown}
-
-
-def report(stored: dict[str, NDArray[Any]], calibration: Calibration) -> dict[str, Any]:
-    """Photographs, sources, each source, and what INT8 costs against torch."""
-    roles, sources, labels = stored["roles"], stored["sources"], stored["labels"]
-    unknown, other = roles == "unknown", roles == "extra"
-    own = ~unknown & ~other
-    result: dict[str, Any] = {
-        "photographs": judged(stored, own | unknown, calibration),
-        "sources": judged(stored, other | unknown, calibration),
-    }
     each = {
-        name: judged(stored, other & (sources == name), calibration)
-        for name in sorted(set(sources[other].tolist()))
+        name: one
+        for name in sorted(set(stored.sources[other].tolist()))
+        if (one := stored.judge(other & (stored.sources == name), calibration))
+    }
+    result: dict[str, Any] = {
+        "photographs": _shown(stored.judge(~other, calibration)),
+        "sources": _shown(stored.judge(other | unknown, calibration)),
     }
     if each:
-        result["each_source"] = figures.over_sources(list(each.values()))
-    result["hazards"] = figures.risky(
-        stored["scores"], stored["labels"], default_taxonomy(), calibration
-    )
-    classes = len(default_taxonomy().categories)
+        result["each_source"] = asdict(figures.over_sources(each.values()))
+    result["hazards"] = asdict(figures.risky(stored.scores, stored.labels, taxonomy, calibration))
+    classes, labels = len(taxonomy.categories), stored.labels[~unknown]
     torch_right, int8_right = (
-        (stored[name][~unknown, :classes].argmax(1) == labels[~unknown]).mean()
-        for name in ("torch_scores", "scores")
+        (scores[~unknown, :classes].argmax(1) == labels).mean()
+        for scores in (stored.torch_scores, stored.scores)
     )
     result["int8_gain_points"] = round(100 * float(int8_right - torch_right), 4)
-    return result | {"by_source": each}
+    return result | {"by_source": {name: _shown(one) for name, one in each.items()}}
+
+
+def _shown(evaluation: Evaluation | None) -> dict[str, Any]:
+    if evaluation is None:
+        return {"n": 0, "unknown": {}}
+    values = {name: getattr(evaluation, name) for name in SHOWN}
+    unknown = asdict(evaluation.unknown) if evaluation.unknown else {}
+    return values | {"unknown": unknown}
 
 
 def main(
@@ -77,7 +93,7 @@ def main(
     if not where.any():
         raise typer.BadParameter(f"{run}: no picture of fold {fold}")
     chosen = {name: values[where] for name, values in stored.items()}
-    typer.echo(json.dumps(report(chosen, calibration), indent=1))
+    typer.echo(json.dumps(report(Stored(chosen), calibration), indent=1))
 
 
 if __name__ == "__main__":

@@ -70,6 +70,11 @@ class Network(nn.Module, ABC):
                     module.eval()
         return self
 
+    def freeze(self, count: int) -> None:
+        """Keep the weights of the first `count` blocks: no backward pass comes as far as them."""
+        for block in self.blocks()[:count]:
+            block.requires_grad_(False)
+
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 or 0..255 float pictures (N, 3, side, side) as the network wants them."""
         return (pixels.float() - self._mean) * self._scale

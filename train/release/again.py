@@ -25,7 +25,7 @@ from train import checkpoint
 from train.config import MAX_SIDE_PX, Config, read_config
 from train.data.corpus import Pixels, Sources, default_cache, gather
 from train.judge.calibrate import Calibration, from_json
-from train.judge.figures import predictions
+from train.judge.figures import Conversion, predictions
 from train.networks import Network, build
 from train.networks.memory import from_tensors
 from train.release.export import Proof, export
@@ -34,7 +34,7 @@ from train.release.onnx_file import save_onnx
 
 def export_again(
     source: Path, data: Path | None, out: Path, *, int8: bool, max_drop: float
-) -> dict[str, Any]:
+) -> Conversion:
     """Write the bundle `out` from `source`: a `checkpoint.pt` or a run folder.
 
     Raises ModelError, UsageError where there are no pictures to measure on, ExportError.
@@ -65,16 +65,15 @@ def export_again(
     )
 
 
-def export_onnx(source: Path, file: Path) -> dict[str, Any]:
+def export_onnx(source: Path, file: Path) -> float:
     """Write the ONNX `file` from `source`: a `checkpoint.pt` or a run folder.
 
-    Measured on drawn pictures, so that none need be named. Raises ModelError, ExportError,
-    MissingExtraError, FolderError.
+    The largest difference of a score from torch's comes back, measured on drawn pictures, so that
+    none need be named. Raises ModelError, ExportError, MissingExtraError, FolderError.
     """
     finished = _read_finished(source)
     network, digest = finished.network.eval(), str(finished.card.get("data_digest", ""))
-    delta = save_onnx(network, finished.calibration, finished.taxonomy, file, data_digest=digest)
-    return {"onnx": str(file), "onnx_max_delta": delta}
+    return save_onnx(network, finished.calibration, finished.taxonomy, file, data_digest=digest)
 
 
 def predict_again(file: Path, pictures: Sequence[Path]) -> list[Prediction | ImageError]:

@@ -6,7 +6,6 @@ Owns the documents. A card goes out with the weights, so it holds no path of thi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from sorter.taxonomy import taxonomy_to_dict
 from train.config import Config, recipe_digest, to_dict
 from train.data.corpus import ROLES, Corpus, Sources
 from train.fit.features import weights_digest
-from train.judge import figures
+from train.judge.figures import RunFigures
+from train.judge.figures import card as on_card
 from train.networks import Network
 from train.networks.memory import Memory
 
@@ -56,7 +56,7 @@ def make_card(
     corpus: Corpus,
     config: Config,
     origin: str,
-    result: Mapping[str, Any],
+    figures: RunFigures,
     memory: Memory | None,
 ) -> dict[str, Any]:
     """card.json without the conversion's figures; `origin` names the start weights.
@@ -81,7 +81,7 @@ def make_card(
         "recipe": recipe,
         "seed": config.seed,
         "versions": versions,
-        "figures": figures.summary(result),
+        "figures": on_card(figures),
     }
 
 

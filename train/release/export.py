@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from train import checkpoint
 from train.config import Config, to_dict
 from train.data.corpus import Corpus, Pixels
 from train.judge.calibrate import Calibration, to_json
+from train.judge.figures import Conversion, conversion_document
 from train.networks import Network
 from train.networks.memory import PREFIX
 from train.release.ir import Released, convert, save_ir
@@ -78,7 +79,7 @@ def export(
     *,
     card: Mapping[str, Any],
     say: Say,
-) -> dict[str, Any]:
+) -> Conversion:
     """Write the bundle `folder`; the figures of the conversion come back and go on its card.
 
     Raises ExportError, and leaves any previous bundle as it was, where torch and FP16 disagree or
@@ -102,16 +103,17 @@ def export(
         save_ir(model, part / MODEL_FILES["fp16"], notes)
         figures = _check_fp16(part, proof, expected)
         say(
-            f"FP16 agrees with torch on {counted(len(proof.labels), 'picture')}, largest "
-            f"difference of a probability {figures['fp16_max_delta']:.5f}"
+            f"FP16 agrees with torch on {counted(figures.pictures, 'picture')}, largest "
+            f"difference of a probability {figures.fp16_max_delta:.5f}"
         )
         if config.int8:
-            figures |= _check_int8(model, part, proof, expected, config, notes, say=say)
+            figures = _check_int8(figures, model, part, proof, expected, config, notes, say=say)
         if proof.reference is not None:
             count = add_reference(part, *proof.reference, classes=classes)
             say(f"reference: features of {count} photographs, for sorter teach")
         save_checkpoint(part / "checkpoint.pt", network, calibration, taxonomy, config, card)
-        write_json(part / "card.json", {**card, "conversion": figures}, sort_keys=True)
+        document = {**card, "conversion": conversion_document(figures)}
+        write_json(part / "card.json", document, sort_keys=True)
     return figures
 
 
@@ -132,7 +134,7 @@ def _classify(folder: Path, precision: str, pixels: NDArray[np.uint8]) -> NDArra
     return Classifier(open_bundle(folder), precision=precision).predict(pixels)[0]
 
 
-def _check_fp16(folder: Path, proof: Proof, expected: NDArray[np.float32]) -> dict[str, float]:
+def _check_fp16(folder: Path, proof: Proof, expected: NDArray[np.float32]) -> Conversion:
     got = _classify(folder, "fp16", proof.pixels)
     delta = float(np.abs(got - expected).max())
     differ = int((got.argmax(1) != expected.argmax(1)).sum())
@@ -141,15 +143,16 @@ def _check_fp16(folder: Path, proof: Proof, expected: NDArray[np.float32]) -> di
             f"FP16 and torch disagree: {differ} of {len(got)} labels differ, largest difference of "
             f"a probability {delta:.4f} (at most {MAX_DELTA}); not released"
         )
-    return {
-        "pictures": float(len(got)),
-        "fp16_max_delta": delta,
-        "torch_label_accuracy": label_accuracy(expected, proof.labels),
-        "fp16_label_accuracy": label_accuracy(got, proof.labels),
-    }
+    return Conversion(
+        pictures=len(got),
+        torch_label_accuracy=label_accuracy(expected, proof.labels),
+        fp16_label_accuracy=label_accuracy(got, proof.labels),
+        fp16_max_delta=delta,
+    )
 
 
 def _check_int8(
+    figures: Conversion,
     model: Any,
     folder: Path,
     proof: Proof,
@@ -158,10 +161,10 @@ def _check_int8(
     notes: Mapping[str, Any],
     *,
     say: Say,
-) -> dict[str, Any]:
+) -> Conversion:
     """Write INT8 and measure it; once more with accuracy control where it loses too much."""
     file = folder / MODEL_FILES["int8"]
-    reference = label_accuracy(expected, proof.labels)
+    reference = figures.torch_label_accuracy
 
     def measure(small: Any) -> tuple[NDArray[np.float32], float, bool]:
         save_ir(small, file, notes)
@@ -190,12 +193,13 @@ def _check_int8(
             f"{counted(len(proof.labels), 'picture')} may be chance; judge INT8 on "
             "more: sorter evaluate"
         )
-    return {
-        "int8_method": method,
-        "int8_label_accuracy": label_accuracy(got, proof.labels),
-        "int8_drop_points": drop,
-        "int8_max_delta": float(np.abs(got - expected).max()),
-    }
+    return replace(
+        figures,
+        int8_method=method,
+        int8_label_accuracy=label_accuracy(got, proof.labels),
+        int8_drop_points=drop,
+        int8_max_delta=float(np.abs(got - expected).max()),
+    )
 
 
 def loses_more(drop: float, pictures: int, max_drop: float) -> bool:
