@@ -11,7 +11,7 @@ from sorter.teach.learn import Task, added, learn_move, shortened
 from sorter.teach.reference import Reference
 from sorter.teach.site import Array
 from sorter.teach.tail import Tail
-from sorter.teach.teacher import CALM, CALM_MORE, Pupil
+from sorter.teach.teacher import CALM, CALM_MORE, Figures, Pupil, forgets
 from sorter.vision.bundle import model_file, open_bundle
 from tests.support.schooled import features_of, pictures_of, write_schooled
 from tests.support.tiny import colour_of, taxonomy3
@@ -75,3 +75,16 @@ def test_a_shorter_step_adds_its_share_and_takes_odds_from_a_new_class(released:
     np.testing.assert_allclose(half[:, :NEW], whole[:, :NEW] / 2, rtol=1e-5, atol=1e-5)
     assert (half[:, NEW] < whole[:, NEW] - 1.0).all()
     np.testing.assert_array_equal(added(taught, shortened(site, 1.0)).scores, whole)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "label", "bin_", "too_far"),
+    [
+        *((1000, 10, 5, False), (1000, 11, 0, True), (1000, 0, 6, True)),
+        *((20, 1, 1, False), (20, 2, 0, True)),  # of so few one more says nothing
+    ],
+)
+def test_the_old_may_fall_so_far(pictures: int, label: int, bin_: int, too_far: bool) -> None:
+    before = Figures(pictures, label=pictures, bin=pictures, sorted=0, wrong=0)
+    after = Figures(pictures, label=pictures - label, bin=pictures - bin_, sorted=0, wrong=0)
+    assert forgets(before, after) == too_far
