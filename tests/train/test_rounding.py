@@ -67,8 +67,8 @@ def test_it_learns_to_answer_rounded_as_it_did_whole(network: MobileNetV2) -> No
     wanted = features(network)
     before = error(features(network, rounding=True), wanted)
     pictures = torch.from_numpy(PIXELS).permute(0, 3, 1, 2).float()
-    settle(network, [pictures] * 22, 22)
-    assert error(features(network, rounding=True), wanted) < 0.9 * before
+    settle(network, [pictures] * 60, 60)  # of 22 some processors' rounding got worse
+    assert error(features(network, rounding=True), wanted) < 0.8 * before
     assert not network.rounding
 
 

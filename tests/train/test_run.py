@@ -238,7 +238,7 @@ def test_folds_give_thresholds_and_an_error_bar(place: Path, tmp_path: Path) -> 
     card = json.loads((tmp_path / "run" / "bundle" / "card.json").read_text())
     assert card["figures"]["conversion_over_folds"] == cost
     policy = open_bundle(tmp_path / "run" / "bundle").policy
-    assert list(policy.bin_thresholds) == result["calibration"]["bin_thresholds"]
+    assert policy.bin_thresholds == result["calibration"]["bin_thresholds"]
 
 
 def test_interrupt_saves_and_resume_finishes(place: Path, tmp_path: Path) -> None:
