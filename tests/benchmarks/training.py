@@ -69,7 +69,10 @@ def main(arguments: list[str] | None = None) -> int:
     size = SIZES[words.size]
     size = replace(size, batch=words.batch or size.batch)
     seconds = words.seconds or (5.0 if words.size == "full" else 0.3)
-    config = make_config({"device": words.device, "batch": size.batch, "size_px": size.side_px})
+    amp = "off" if words.size == "small" else "auto"  # to choose takes longer than all else here
+    config = make_config(
+        {"device": words.device, "batch": size.batch, "size_px": size.side_px, "amp": amp}
+    )
     with tempfile.TemporaryDirectory(prefix="sorter-training-") as folder:
         with open_machine(config) as machine:
             _measure(size, config, machine, seconds, Path(folder))

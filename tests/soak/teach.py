@@ -46,8 +46,8 @@ MOST_PER_CLASS = {10: 3, 20: 5, 50: 0}
 NEVER_A_TEST = ("techsash",)
 """Sources whose pictures were chosen by a network's own answers."""
 
-MANY_KINDS = ("thing", "object")
-"""In the name of a source of things of many kinds, which are no class together: counted apart."""
+MANY_KINDS = ("_thing", "_object")
+"""So ends the name of a source of many kinds of things, which are no class together: set apart."""
 
 Rows = NDArray[np.int64]
 Say = Callable[[str], None]
@@ -370,7 +370,7 @@ def main(
         if (fold.source[fold.role == "unknown"] == source).sum() >= LEAST
         and str(source) != "imagenet"
     ]
-    many = [any(word in t["source"] for word in MANY_KINDS) for t in things]
+    many = [t["source"].endswith(MANY_KINDS) for t in things]
     for name, which in (("new_class", False), ("new_class_of_many_kinds", True)):
         mine = [t for t, is_many in zip(things, many, strict=True) if is_many == which]
         if mine:

@@ -28,6 +28,7 @@ def network(made: MobileNetV2) -> MobileNetV2:
 @pytest.fixture(scope="module")
 def made() -> MobileNetV2:
     """Small pictures, and bottlenecks that lie far from zero."""
+    torch.set_flush_denormal(True)  # as a training does: random weights have many
     torch.manual_seed(0)
     net = build("mobilenet_v2", 3, size_px=64)
     assert isinstance(net, MobileNetV2)
