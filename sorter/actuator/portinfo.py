@@ -10,6 +10,9 @@ from pathlib import Path
 
 PATTERNS = ("serial/by-id/*", "ttyACM*", "ttyUSB*", "ttyAMA*", "ttyS[0-9]")
 
+PTYS = range(136, 144)
+"""Majors of the kernel's pseudo-terminals (admin-guide/devices.txt)."""
+
 
 def ports_here() -> list[str]:
     """Names of serial ports on this machine, the stable ones first."""
@@ -19,7 +22,7 @@ def ports_here() -> list[str]:
 def holder(name: str) -> str:
     """Who has `name` open, as 'program (pid)', as far as this user may see; otherwise ''."""
     try:
-        wanted = Path(name).stat().st_rdev
+        wanted = _device(Path(name).stat())
     except OSError:
         return ""
     for process in sorted(Path("/proc").glob("[0-9]*")):
@@ -29,10 +32,15 @@ def holder(name: str) -> str:
             for fd in (process / "fd").iterdir():
                 with contextlib.suppress(OSError):
                     info = fd.stat()
-                    if stat.S_ISCHR(info.st_mode) and info.st_rdev == wanted:
+                    if stat.S_ISCHR(info.st_mode) and _device(info) == wanted:
                         program = (process / "comm").read_text().strip()
                         return f"{program} (pid {process.name})"
     return ""
+
+
+def _device(info: os.stat_result) -> tuple[int, int]:
+    """What two names of one device share: each container counts its ptys from 0 anew."""
+    return info.st_rdev, info.st_dev if os.major(info.st_rdev) in PTYS else 0
 
 
 def explain(name: str, error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -108,6 +109,32 @@ def test_busy_port_names_its_holder(pty: PtySocket) -> None:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
     first.close()
+
+
+CONTAINER = """
+mount -t devpts -o newinstance,ptmxmode=666 devpts "$1" && exec python3 -c '
+import fcntl, os, sys, time
+for number in range(int(sys.argv[2]) + 1):
+    master = os.open(sys.argv[1] + "/ptmx", os.O_RDWR)
+    fcntl.ioctl(master, 0x40045431, bytes(4))  # unlock it
+slave = os.open(sys.argv[1] + "/" + sys.argv[2], os.O_RDWR | os.O_NOCTTY)
+print("there", flush=True)
+time.sleep(30)
+' "$1" "$2"
+"""
+
+
+@pytest.mark.process
+def test_a_container_s_pty_of_the_same_number_is_another(pty: PtySocket, tmp_path: Path) -> None:
+    words = ["unshare", "--mount", "sh", "-c", CONTAINER, "sh", tmp_path, Path(pty.name).name]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as other:
+        assert other.stdout is not None
+        try:
+            if other.stdout.readline() != b"there\n":
+                pytest.skip("this user may not mount")
+            assert holder(pty.name) == ""
+        finally:
+            other.kill()
 
 
 def test_forbidden_port_names_the_group(pty: PtySocket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,8 @@ from sorter.teach.teacher import (
 from sorter.vision.bundle import model_file, open_bundle
 
 LEAST = 40
-"""Pictures of a source, at least."""
+"""Pictures of a source, at least. What teach does was chosen on these sources; `--least 20 --below
+40` judges it on others."""
 MOST_PER_CLASS = {10: 3, 20: 5, 50: 0}
 """Taught pictures → of one class at most; 0: any number."""
 NEVER_A_TEST = ("techsash",)
@@ -92,14 +93,14 @@ class Fold:
         self.pupil = Pupil(self.tail, self.reference, self.taxonomy, self.bundle.policy)
         self.before = self.pupil.plain(self.seen)
 
-    def sources(self) -> list[str]:
-        """Those that are large enough."""
+    def sources(self, least: int = LEAST, below: int = 0) -> list[str]:
+        """Those of at least so many pictures, and of fewer than `below`, where that is given."""
         mine = self.role == "extra"
         names, counts = np.unique(self.source[mine], return_counts=True)
         return [
             str(n)
             for n, c in zip(names, counts, strict=True)
-            if c >= LEAST and not str(n).startswith(NEVER_A_TEST)
+            if c >= least and not (below and c >= below) and not str(n).startswith(NEVER_A_TEST)
         ]
 
     def learn(
@@ -336,6 +337,9 @@ def main(
     draws: Annotated[int, typer.Option(help="Draws of each source.")] = 3,
     count: Annotated[list[int] | None, typer.Option(help="Taught pictures: 10, 20, 50.")] = None,
     most: Annotated[int, typer.Option(help="Sources of a fold, at most; 0: all.")] = 0,
+    least: Annotated[int, typer.Option(help="Pictures of a source, at least.")] = LEAST,
+    below: Annotated[int, typer.Option(help="Fewer than so many; 0: any number.")] = 0,
+    classes: Annotated[bool, typer.Option(help="Empty trays and new classes too.")] = True,
 ) -> None:
     """Print a JSON line for each number of taught pictures, then empty trays and new classes."""
 
@@ -347,7 +351,7 @@ def main(
         scores: list[Score] = []
         several: set[str] = set()
         for number, fold in enumerate(opened):
-            for source in fold.sources()[: most or None]:
+            for source in fold.sources(least, below)[: most or None]:
                 rows = np.flatnonzero((fold.source == source) & (fold.role == "extra"))
                 if len(set(fold.labels[rows].tolist())) > 1:
                     several.add(source)
@@ -358,6 +362,8 @@ def main(
                 last = summary([s for s in scores if s.source == source], several)
                 say(f"{taught} {source}: {last['gain']} old {last['old']} {last['old_changed']}")
         typer.echo(json.dumps({"count": taught, **summary(scores, several)}))
+    if not classes:
+        return
     for fold in opened:
         found = empty_tray(fold, 0)
         if found is not None:
