@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sorter.station.health.alarms import Alarms, Orders
+from sorter.station.health.alarms import GIVES_WAY, Alarms, Orders
 from sorter.station.health.status import StationStatus, Trouble
 from tests.support.waiting import wait_for
 
@@ -125,6 +125,13 @@ def test_a_command_that_fails_is_said(told: Told, caplog: pytest.LogCaptureFixtu
     told.open("echo no route >&2; exit 7", after_s=0.0)
     told.look(LOST)
     wait_for(lambda: "ended with 7: no route" in caplog.text)
+
+
+def test_a_command_gives_way_to_the_station(told: Told, tmp_path: Path) -> None:
+    told.open(f"sleep 0.3; nice > {tmp_path}/nice", after_s=0.0, limit_s=30.0)
+    told.look(LOST)
+    found = int(wait_for(lambda: _text(tmp_path / "nice")))
+    assert found == min(19, os.getpriority(os.PRIO_PROCESS, 0) + GIVES_WAY)
 
 
 def test_every_trouble_has_its_kind() -> None:
