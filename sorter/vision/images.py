@@ -131,7 +131,11 @@ def read(path: Path) -> bytes:
             _refuse_special(found.st_mode, path)
             if found.st_size > MAX_FILE_BYTES:
                 raise ImageError(f"{found.st_size} bytes is too long for a picture")
-            data = stream.read(MAX_FILE_BYTES + 1)
+            # Of the size that is there: a longer read makes room for all of it, at two thirds of a
+            # millisecond. What has grown meanwhile, or has no size, is read to its end.
+            data = stream.read(found.st_size + 1)
+            if len(data) > found.st_size:
+                data += stream.read(MAX_FILE_BYTES - found.st_size)
     except ValueError as error:  # a NUL in the name
         raise ImageError(f"cannot be opened: {error}") from error
     except OSError as error:

@@ -174,6 +174,14 @@ def test_a_pipe_a_device_and_a_loop_never_hang(tmp_path: Path) -> None:
             images.load(path, SIDE)
 
 
+def test_a_file_is_read_to_its_end_whatever_its_size_was(tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(bytes(range(256)) * 700)
+    assert images.read(file) == file.read_bytes()
+    # The kernel gives these no size; a file that grows while it is read is no different.
+    assert images.read(Path("/proc/self/mountinfo")) == Path("/proc/self/mountinfo").read_bytes()
+
+
 def test_find_gives_text_order_once_and_skips_by_rule(tmp_path: Path) -> None:
     for name in ("b.jpg", "a.PNG", ".hidden.jpg", "note.txt", "sub/c.webp", "sub/.d/e.jpg"):
         file = tmp_path / name
