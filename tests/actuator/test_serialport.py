@@ -126,7 +126,8 @@ time.sleep(30)
 
 @pytest.mark.process
 def test_a_container_s_pty_of_the_same_number_is_another(pty: PtySocket, tmp_path: Path) -> None:
-    words = ["unshare", "--mount", "sh", "-c", CONTAINER, "sh", tmp_path, Path(pty.name).name]
+    words = ["unshare", "--mount", "sh", "-c", CONTAINER, "sh", str(tmp_path)]
+    words.append(Path(pty.name).name)
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as other:
         assert other.stdout is not None
         try:
