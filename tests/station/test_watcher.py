@@ -270,7 +270,7 @@ def test_a_picture_that_stays_broken_comes_back_as_final(folder: Path) -> None:
 @pytest.mark.waits
 def test_a_writer_that_pauses_gives_one_picture(folder: Path) -> None:
     """It holds the file open and pauses for longer than a closed file gets to become whole."""
-    eyes = Eyes(folder, reject_after_s=0.5)
+    eyes = Eyes(folder, reject_after_s=1.0)
     eyes.watcher.begin()
     whole = []
 
