@@ -1,6 +1,7 @@
 """A run's figures: the edge's own evaluation of raw scores, over splits, folds and sources.
 
-Owns which pictures are judged together. What a figure means belongs to `sorter.vision.evaluate`.
+Owns which pictures are judged together, and the form of `metrics.json`. What a figure means belongs
+to `sorter.vision.evaluate`.
 """
 
 from __future__ import annotations
@@ -254,7 +255,7 @@ def document(figures: RunFigures) -> dict[str, Any]:
     return result
 
 
-def card(figures: RunFigures) -> dict[str, Any]:
+def on_card(figures: RunFigures) -> dict[str, Any]:
     """The few that go on a card."""
     return {name: part for name, part in _parts(figures, whole=False).items() if part.get("n") != 0}
 

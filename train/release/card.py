@@ -14,8 +14,7 @@ from sorter.taxonomy import taxonomy_to_dict
 from train.config import Config, recipe_digest, to_dict
 from train.data.corpus import ROLES, Corpus, Sources
 from train.fit.features import weights_digest
-from train.judge.figures import RunFigures
-from train.judge.figures import card as on_card
+from train.judge.figures import RunFigures, on_card
 from train.networks import Network
 from train.networks.memory import Memory
 
